@@ -1,0 +1,71 @@
+"""The only reader of the environment, and the only place that knows where our own files lie."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def data_dir(name: str) -> Path:
+    """Folder of shipped files: ``playbooks``, ``templates``, ``inventory`` or ``examples``.
+
+    In a checkout they stand at the top of the tree; in a wheel they lie in ``reconciler/_data``.
+
+    Raises:
+        FileNotFoundError: The installation is damaged.
+    """
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "_data" / name, package.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"the shipped folder {name!r} is missing: reinstall reconciler")
+
+
+def bin_dir() -> Path:
+    """Folder of the running interpreter's scripts, where this installation's ansible-playbook is."""
+    return Path(sys.executable).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What we take from the environment.
+
+    Attributes:
+        config: ``RECONCILER_CONFIG``, path of the configuration file, or None.
+        state_dir: ``RECONCILER_STATE_DIR``, else ``/var/lib/reconciler`` for root and
+            ``$XDG_STATE_HOME/reconciler`` for others.
+        notify_socket: ``NOTIFY_SOCKET`` of systemd, or None. See sd_notify(3).
+        watchdog_usec: ``WATCHDOG_USEC`` of systemd, microseconds, or None. See sd_watchdog_enabled(3).
+        no_color: ``NO_COLOR`` is set and not empty. See https://no-color.org.
+    """
+
+    config: Path | None
+    state_dir: Path
+    notify_socket: str | None
+    watchdog_usec: int | None
+    no_color: bool
+
+
+def environment() -> Environment:
+    """Read the environment once."""
+    config = os.environ.get("RECONCILER_CONFIG")
+    watchdog = os.environ.get("WATCHDOG_USEC", "")
+    return Environment(
+        config=Path(config) if config else None,
+        state_dir=_state_dir(),
+        notify_socket=os.environ.get("NOTIFY_SOCKET") or None,
+        watchdog_usec=int(watchdog) if watchdog.isdigit() else None,
+        no_color=bool(os.environ.get("NO_COLOR")),
+    )
+
+
+def _state_dir() -> Path:
+    explicit = os.environ.get("RECONCILER_STATE_DIR")
+    if explicit:
+        return Path(explicit)
+    if os.geteuid() == 0:
+        return Path("/var/lib/reconciler")
+    home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(home) / "reconciler"

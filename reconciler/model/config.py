@@ -1,0 +1,136 @@
+"""The configuration file, ``reconciler.yaml``: how this installation works, not which machines exist."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.model.manifest import Identifier, Manifest
+from reconciler.model.units import Duration, Size
+
+
+class SourceConfig(Manifest):
+    """Where the desired state is: a folder, or a git repository at a ref.
+
+    Attributes:
+        path: A folder of YAML, or (with `git` true) a repository's work tree or bare repository.
+        git: Read the committed tree at `ref`, never the work tree.
+        ref: Branch, tag or commit.
+        remote: URL or name of a remote that the daemon fetches each period, or None.
+        folder: Only this folder of the tree; empty for all of it.
+        max_file_size: Bytes; a larger YAML file is refused.
+    """
+
+    path: str = "."
+    git: bool = False
+    ref: str = "HEAD"
+    remote: str | None = None
+    folder: str = ""
+    max_file_size: Size = 8 << 20
+
+
+class AllocatorConfig(Manifest):
+    """Who chooses the host.
+
+    Attributes:
+        algorithm: first-fit, best-fit, worst-fit, dot-product, round-robin, random, or one that an
+            entry point of the group ``reconciler.algorithms`` adds, or ``iallocator``.
+        seed: For ``random``.
+        weights: Weigher to factor, added to the algorithm's own score.
+        command: Program and arguments for ``iallocator`` (Ganeti's protocol).
+        timeout: Seconds for that program.
+    """
+
+    algorithm: str = "best-fit"
+    seed: int = 0
+    weights: dict[str, float] = {}
+    command: tuple[str, ...] = ()
+    timeout: Duration = 30
+
+    @model_validator(mode="after")
+    def _command_given(self) -> Self:
+        if self.algorithm == "iallocator" and not self.command:
+            raise ValueError("the algorithm 'iallocator' needs a command, for example [hail]")
+        return self
+
+
+class LimitsConfig(Manifest):
+    """When a plan stops whole.
+
+    A plan stops if it deletes more than `deletions` machines, or more than `deletions_percent` of the
+    machines that are ours (rounded up, so that a single deletion is always possible).
+    """
+
+    deletions: int = Field(default=10, ge=0)
+    deletions_percent: int = Field(default=20, ge=0, le=100)
+
+
+class HooksConfig(Manifest):
+    """Playbooks that run on the hosts with work, before and after an apply."""
+
+    before: str | None = None
+    after: str | None = None
+
+
+class PushConfig(Manifest):
+    """How ansible-runner is used.
+
+    Attributes:
+        forks: Hosts side by side.
+        batch: Hosts in one run.
+        timeout: Seconds for a run.
+        artifacts: Runs whose artifacts are kept.
+        parallel: Operations side by side on one host.
+    """
+
+    forks: int = Field(default=50, ge=1)
+    batch: int = Field(default=500, ge=1)
+    timeout: Duration = 3600
+    artifacts: int = Field(default=20, ge=0)
+    parallel: int = Field(default=4, ge=1)
+
+
+class RetryConfig(Manifest):
+    """Backoff of a machine that failed: `first` seconds, doubled each time, at most `cap`, with jitter."""
+
+    first: Duration = 5
+    cap: Duration = 600
+
+
+class DaemonConfig(Manifest):
+    """When the daemon ticks.
+
+    Attributes:
+        period: Seconds between ticks when nothing happens.
+        settle: Seconds of events that are gathered into one tick.
+        metrics: ``address:port`` of the Prometheus endpoint, or None.
+        log_format: ``text`` or ``json``.
+    """
+
+    period: Duration = 60
+    settle: float = Field(default=0.2, ge=0)
+    metrics: str | None = None
+    log_format: Literal["text", "json"] = "text"
+
+
+class Config(Manifest):
+    """``reconciler.yaml``. Relative paths start at its folder.
+
+    Attributes:
+        owner: Name of this installation in the mark of its domains.
+        source: The desired state.
+        inventory: Ansible inventories: files, folders, scripts.
+        state_dir: Store and artifacts; None means the environment's.
+    """
+
+    owner: Identifier = "default"
+    source: SourceConfig = SourceConfig()
+    inventory: tuple[str, ...] = ()
+    state_dir: str | None = None
+    allocator: AllocatorConfig = AllocatorConfig()
+    limits: LimitsConfig = LimitsConfig()
+    hooks: HooksConfig = HooksConfig()
+    push: PushConfig = PushConfig()
+    retry: RetryConfig = RetryConfig()
+    daemon: DaemonConfig = DaemonConfig()

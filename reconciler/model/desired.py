@@ -1,0 +1,37 @@
+"""Everything a source holds at one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object stands: file relative to the source's root, 1-based line."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """A complete, valid desired state. Two reads with the same content share the same objects.
+
+    Attributes:
+        revision: The git commit id, or ``folder:`` and a digest of the files.
+        machines: By name.
+        instance_types: By name.
+        images: By name; ``spec.path`` is absolute here and ``spec.sha256`` is always filled in.
+        templates: Text of each XML template that a machine or instance type names, by path.
+        origins: ``Kind/name`` to the place where it stands.
+    """
+
+    revision: str
+    machines: Mapping[str, VirtualMachine]
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)

@@ -1,0 +1,178 @@
+"""A domain's configuration: the common tongue of desired, applied and observed.
+
+Desired state is resolved into a `DomainConfig`, libvirt's XML is parsed into one, and the one last
+pushed travels in the domain's metadata.  A field that is None is not set: the host may choose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import TypeAdapter
+
+METADATA_NAMESPACE = "urn:reconciler:vm:v1"
+"""XML namespace of our mark in a domain's ``<metadata>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskConfig:
+    """A disk (``device='disk'``), identified by its target.
+
+    Attributes:
+        target: Device name, ``vda``.
+        bus: libvirt's bus word.
+        path: Absolute path on the host.
+        format: ``qcow2`` or ``raw``.
+        size: Virtual size in bytes; None when unknown or left to the image.
+        name: The user's name of it (``root``, ``data``); None when the domain is not ours.
+    """
+
+    target: str
+    bus: str
+    path: str
+    format: str
+    size: int | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceConfig:
+    """A network interface, identified by its MAC.
+
+    Attributes:
+        mac: Lower case.
+        network: libvirt network, or None.
+        bridge: Host bridge, or None.
+        model: libvirt's model word; None when the host chose.
+        name: The user's name of it (``net0``); None when the domain is not ours.
+    """
+
+    mac: str
+    network: str | None
+    bridge: str | None
+    model: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfig:
+    """What we model of a domain. None means not set.
+
+    Attributes:
+        name: The domain's name.
+        uuid: The domain's UUID, which is the machine's uid.
+        virt_type: ``kvm``, ``qemu``, ``lxc``, ``test``.
+        arch: For example ``x86_64``.
+        machine: As written (``q35``) or as libvirt resolved it (``pc-q35-7.2``).
+        firmware: ``bios`` or ``uefi``.
+        cpus: Cpus the domain has now.
+        max_cpus: Cpus it can have without a restart.
+        memory: Balloon target, bytes.
+        max_memory: Memory that it was started with, bytes.
+        disks: Ordered by target; None means not managed.
+        interfaces: In the user's order; None means not managed.
+        console: ``serial`` or ``none``.
+        description: Free text.
+        autostart: Started with its host.
+        template: Digest of the XML template's text, or None without one.
+    """
+
+    name: str
+    uuid: str
+    virt_type: str | None = None
+    arch: str | None = None
+    machine: str | None = None
+    firmware: str | None = None
+    cpus: int | None = None
+    max_cpus: int | None = None
+    memory: int | None = None
+    max_memory: int | None = None
+    disks: tuple[DiskConfig, ...] | None = None
+    interfaces: tuple[InterfaceConfig, ...] | None = None
+    console: str | None = None
+    description: str | None = None
+    autostart: bool | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Our mark in a domain's metadata: what was last pushed.
+
+    Attributes:
+        owner: The installation that owns the domain (``owner`` in the configuration).
+        uid: The machine's uid, equal to the domain's UUID.
+        name: The machine's name in the desired state.
+        generation: Counts changes of the spec, from 1.
+        spec_hash: Digest of everything that `config` and the rendered XML were made of.
+        image: Name and digest of the image under the root disk, ``debian@1f2e…``; empty without one.
+        deletion_policy: ``Retain`` or ``Delete``: valid even when the manifest is gone.
+        protect: The machine may not be deleted, also when the manifest is gone.
+        config: What was pushed.
+    """
+
+    owner: str
+    uid: str
+    name: str
+    generation: int
+    spec_hash: str
+    config: DomainConfig
+    image: str = ""
+    deletion_policy: str = "Retain"
+    protect: bool = False
+
+
+class DomainState(StrEnum):
+    """virDomainState, as far as it matters to us."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTTING_DOWN = "in shutdown"
+    SHUT_OFF = "shut off"
+    CRASHED = "crashed"
+    SUSPENDED = "pmsuspended"
+
+    @property
+    def active(self) -> bool:
+        """The domain holds its memory and disks."""
+        return self in (self.RUNNING, self.PAUSED, self.SHUTTING_DOWN, self.SUSPENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDomain:
+    """A domain as libvirt reports it.
+
+    Attributes:
+        host: Inventory name of its host.
+        config: The configuration that its next start uses.
+        live: The configuration that it runs with, or None when it does not run.
+        state: Its state.
+        state_reason: libvirt's reason in words (``crashed``, ``destroyed``, ``shutdown`` …).
+        persistent: False for a transient domain.
+        applied: The mark in its persistent configuration; None means it is not ours (whoever owns it).
+        applied_live: The mark that the running instance was started with or last changed live.
+    """
+
+    host: str
+    config: DomainConfig
+    live: DomainConfig | None
+    state: DomainState
+    state_reason: str = ""
+    persistent: bool = True
+    applied: Applied | None = None
+    applied_live: Applied | None = None
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self.config.name
+
+    @property
+    def uuid(self) -> str:
+        """The domain's UUID."""
+        return self.config.uuid
+
+
+CONFIG_JSON: TypeAdapter[DomainConfig] = TypeAdapter(DomainConfig)
+"""Turns a `DomainConfig` into JSON for the mark, and back."""

@@ -1,0 +1,118 @@
+"""A host of the inventory, and what libvirt reports about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconciler.model.domain import ObservedDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as the Ansible inventory describes it.
+
+    Attributes:
+        name: Inventory name.
+        uri: libvirt URI; made from Ansible's connection variables unless ``reconciler_uri`` says it.
+        labels: ``reconciler_labels``.
+        cpu_overcommit: Virtual cpus placed per real one (``reconciler_cpu_overcommit``).
+        memory_overcommit: Bytes placed per real byte (``reconciler_memory_overcommit``).
+        reserved_memory: Bytes kept for the host itself (``reconciler_reserved_memory``).
+        virt_type: ``kvm``, ``qemu``, ``lxc`` or ``test``; None means the best that the host offers.
+        pool: Storage pool for disks that name none (``reconciler_pool``).
+        maintenance: Nothing new is placed here (``reconciler_maintenance``).
+        deadline: Seconds that this host may take to answer (``reconciler_deadline``).
+        xml_allow: Further elements that an XML template may use here (``reconciler_xml_allow``).
+    """
+
+    name: str
+    uri: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cpu_overcommit: float = 4.0
+    memory_overcommit: float = 1.0
+    reserved_memory: int = 512 << 20
+    virt_type: str | None = None
+    pool: str = "default"
+    maintenance: bool = False
+    deadline: float = 15.0
+    xml_allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A storage pool on a host. Sizes in bytes; ``volumes`` are volume names."""
+
+    name: str
+    type: str
+    path: str
+    active: bool
+    capacity: int
+    available: int
+    volumes: frozenset[str] = frozenset()
+
+
+class HostStatus(StrEnum):
+    """Whether a host's answer can be believed.
+
+    Only ``READY`` hosts are observed.  Anything else is *unknown*: what ran there may still run.
+    """
+
+    READY = "Ready"
+    UNREACHABLE = "Unreachable"
+    SLOW = "DeadlineExceeded"
+    KEY_REFUSED = "KeyRefused"
+    HOST_KEY = "HostKeyUnknown"
+    DENIED = "AccessDenied"
+    NO_LIBVIRT = "LibvirtNotAnswering"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedHost:
+    """What libvirt reports about one host, or why it reports nothing.
+
+    An unchanged host is the same object from one read to the next, and so is an unchanged domain.
+
+    Attributes:
+        name: Inventory name.
+        status: Whether the rest can be believed.
+        message: The reason in words when the status is not READY, or a warning (a full disk) when it is.
+        arch: libvirt's name, for example ``x86_64``.
+        cpus: Real cpus (threads).
+        memory: Real memory in bytes (virNodeGetMemoryStats, not virNodeGetInfo).
+        virt_types: Domain types that are really usable here.
+        libvirt_version: For example ``9.0.0``.
+        hypervisor_version: For example ``7.2.0``; empty where there is none.
+        machines: Machine types and aliases that the emulator knows.
+        firmwares: ``bios`` and ``uefi`` where usable.
+        networks: Names of active libvirt networks.
+        bridges: Names of bridges, or None where the host cannot tell.
+        pools: By name.
+        domains: All domains, ours or not, by UUID.
+    """
+
+    name: str
+    status: HostStatus
+    message: str = ""
+    arch: str = ""
+    cpus: int = 0
+    memory: int = 0
+    virt_types: frozenset[str] = frozenset()
+    libvirt_version: str = ""
+    hypervisor_version: str = ""
+    machines: frozenset[str] = frozenset()
+    firmwares: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    bridges: frozenset[str] | None = None
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    domains: Mapping[str, ObservedDomain] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        """True if absence of a domain here is evidence that it is not here."""
+        return self.status is HostStatus.READY
+
+
+Fleet = Mapping[str, ObservedHost]
+"""All hosts of the inventory by name; a host that does not answer is in it, and not ``known``."""

@@ -1,0 +1,106 @@
+"""Where a machine is or shall be, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """How far a machine's record has come.
+
+    ``INTENDED`` is committed before the push, so after a crash the same uid goes to the same host.
+    """
+
+    INTENDED = "intended"
+    PLACED = "placed"
+    DELETING = "deleting"
+    RETAINED = "retained"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the store knows of a machine's whereabouts; the host's own mark wins over it.
+
+    ``RETAINED``: the domain is gone and its disks were kept on `host`; if the machine comes back it
+    gets the same uid, host and disks.
+    """
+
+    vm: str
+    uid: str
+    host: str
+    generation: int
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A host that passed every filter, with its score (higher is better) and the weighers' parts."""
+
+    host: str
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The allocator's answer for one machine.
+
+    Attributes:
+        vm: The machine.
+        host: The chosen host, or None: refused.
+        algorithm: Name of the algorithm, or ``pinned`` when there was nothing to choose.
+        runners_up: The next best hosts, best first, at most three.
+        rejected: Reason to the number of hosts that it ruled out.
+        reasons: Host to the reason in words that ruled it out (at most a hundred hosts).
+        after: Machines whose deletion on the chosen host must come first to make room.
+        message: One sentence for people.
+    """
+
+    vm: str
+    host: str | None
+    algorithm: str = ""
+    runners_up: tuple[Candidate, ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    message: str = ""
+
+
+def volume_name(vm: str, uid: str, disk: str, fmt: str) -> str:
+    """Name of a disk's volume: ``web-1.<uid>.root.qcow2``.
+
+    The machine's name is percent-encoded (RFC 3986), so that name, uid and disk can be read back from
+    it when the database is lost, and no text from a manifest becomes a path.
+    """
+    return f"{_quote(vm)}.{uid}.{disk}.{fmt}"
+
+
+def parse_volume_name(volume: str) -> tuple[str, str, str] | None:
+    """Machine, uid and disk of a volume that `volume_name` named; None for any other."""
+    parts = volume.rsplit(".", 3)
+    if len(parts) != 4 or len(parts[1]) != 36:
+        return None
+    name = _unquote(parts[0])
+    return (name, parts[1], parts[2]) if name is not None else None
+
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+def _quote(text: str) -> str:
+    return "".join(c if c in _SAFE else f"%{ord(c):02X}" for c in text)
+
+
+def _unquote(text: str) -> str | None:
+    first, *rest = text.split("%")
+    try:
+        return first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
+    except ValueError:
+        return None
+
+
+def image_volume_name(image: str, sha256: str, fmt: str) -> str:
+    """Name of an image's file in a pool: ``debian-12.1f2e3d4c5b6a7988.qcow2``. Content-addressed."""
+    return f"{_quote(image)}.{sha256[:16]}.{fmt}"

@@ -66,6 +66,27 @@ def check_mac(mac: str) -> str:
     return lowered
 
 
+def check_text(text: str) -> str:
+    """Free text that XML 1.0 can carry (no control characters but tab and newline).
+
+    Raises:
+        ValueError: It cannot.
+    """
+    refused = sorted(
+        {
+            c
+            for c in text
+            if ord(c) < 32 and c not in "\t\n" or 0xD800 <= ord(c) <= 0xDFFF or ord(c) in (0xFFFE, 0xFFFF)
+        }
+    )
+    if refused:
+        raise ValueError(
+            "text has characters that XML cannot carry: " + ", ".join(f"U+{ord(c):04X}" for c in refused)
+        )
+    return text
+
+
+Text = Annotated[str, AfterValidator(check_text)]
 Name = Annotated[str, AfterValidator(check_name)]
 Identifier = Annotated[str, AfterValidator(check_identifier)]
 Mac = Annotated[str, AfterValidator(check_mac)]
@@ -267,7 +288,7 @@ class VirtualMachineSpec(Manifest):
     firmware: Firmware | None = None
     machine: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9._-]+$")
     console: Console | None = Console.SERIAL
-    description: str | None = Field(default=None, max_length=4096)
+    description: Text | None = Field(default=None, max_length=4096)
     autostart: bool | None = None
     run_strategy: RunStrategy = RunStrategy.ALWAYS
     placement: Placement = Placement()

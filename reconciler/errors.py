@@ -10,6 +10,8 @@
     ├── HostError                     exit 1   one host: `.host` names it, `.reason` is a CamelCase word
     ├── RenderError                   exit 3   a template from the state repository was refused
     ├── PushError                     exit 1   ansible-runner itself could not run
+    ├── AllocatorError                exit 1   an algorithm or the external allocator program misbehaved
+    │   └── AllocatorConfigError      exit 3   the configuration names an algorithm or weigher that is not there
     ├── StoreError                    exit 1   the store cannot be opened or is of another version
     └── LabError                      exit 1   the throw-away lab
 
@@ -136,6 +138,16 @@ class RenderError(ReconcilerError):
 
 class PushError(ReconcilerError):
     """ansible-runner could not run at all (a failed action is a result, not an error)."""
+
+
+class AllocatorError(ReconcilerError):
+    """An allocation algorithm, or the external program that chooses hosts, misbehaved."""
+
+
+class AllocatorConfigError(AllocatorError, ValueError):
+    """The configuration names an algorithm or weigher that does not exist, or a factor that is no number."""
+
+    exit_code = 3
 
 
 class StoreError(ReconcilerError):

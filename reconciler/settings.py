@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def environment() -> Environment:
         watchdog_usec=int(watchdog) if watchdog.isdigit() else None,
         no_color=bool(os.environ.get("NO_COLOR")),
     )
+
+
+def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Our environment for a child process, with `changes`; None takes a variable away."""
+    merged = {**os.environ, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _state_dir() -> Path:

@@ -2,6 +2,7 @@
 
 units.py      sizes and durations as people write them
 manifest.py   what a user declares: VirtualMachine, InstanceType, Image
+identity.py   names and MACs that the user left to us
 desired.py    everything a source holds at one revision
 host.py       a host of the inventory, and what libvirt reports about it
 domain.py     a domain's configuration (the common tongue of desired, applied and observed)

@@ -38,7 +38,8 @@ class AllocatorConfig(Manifest):
             entry point of the group ``reconciler.algorithms`` adds, or ``iallocator``.
         seed: For ``random``.
         weights: Weigher to factor, added to the algorithm's own score.
-        command: Program and arguments for ``iallocator`` (Ganeti's protocol).
+        command: Program and arguments for ``iallocator`` (Ganeti's protocol), for example
+            ``[hail, --no-capacity-checks]``.
         timeout: Seconds for that program.
     """
 

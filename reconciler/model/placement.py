@@ -56,6 +56,7 @@ class Decision:
         reasons: Host to the reason in words that ruled it out (at most a hundred hosts).
         after: Machines whose deletion on the chosen host must come first to make room.
         message: One sentence for people.
+        chosen: The chosen host with its score, or None: refused.
     """
 
     vm: str
@@ -66,6 +67,7 @@ class Decision:
     reasons: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     message: str = ""
+    chosen: Candidate | None = None
 
 
 def volume_name(vm: str, uid: str, disk: str, fmt: str) -> str:

@@ -1,0 +1,180 @@
+"""What every command shares: the configuration it found, the rooms it opens, how it prints."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from reconciler.allocator import make_allocator
+from reconciler.desired.config import LoadedConfig, load_config
+from reconciler.desired.inventory import Inventory
+from reconciler.desired.source import Source, open_source
+from reconciler.engine import Engine, Rooms
+from reconciler.errors import UsageError
+from reconciler.external import run_program
+from reconciler.model.config import SourceConfig
+from reconciler.model.host import Host
+from reconciler.observed.fleet import Observer
+from reconciler.push.pusher import Pusher
+from reconciler.settings import Environment, data_dir, environment
+from reconciler.store.base import Store
+from reconciler.store.sql import open_store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass
+class App:
+    """One invocation: options first, then the configuration file, then the environment.
+
+    Each part is opened when first asked for, so that `reconciler schema` needs neither hosts nor store.
+    """
+
+    config_path: Path | None = None
+    source_path: str | None = None
+    inventories: tuple[str, ...] = ()
+    state_path: Path | None = None
+    environment: Environment = field(default_factory=environment)
+
+    @functools.cached_property
+    def loaded(self) -> LoadedConfig:
+        """The configuration file, or the defaults when there is none."""
+        return load_config(self.config_path or self.environment.config)
+
+    @functools.cached_property
+    def state_dir(self) -> Path:
+        """Folder of the store and the push's artifacts."""
+        if self.state_path is not None:
+            return self.state_path.absolute()
+        configured = self.loaded.config.state_dir
+        return self.loaded.base / configured if configured else self.environment.state_dir
+
+    @functools.cached_property
+    def inventory_paths(self) -> tuple[Path, ...]:
+        """The Ansible inventories; the shipped one (this machine alone) when none is named."""
+        if self.inventories:
+            return tuple(Path(path).absolute() for path in self.inventories)
+        configured = self.loaded.config.inventory
+        if configured:
+            return tuple(self.loaded.base / path for path in configured)
+        return (data_dir("inventory") / "hosts.yml",)
+
+    @functools.cached_property
+    def inventory(self) -> Inventory:
+        """The hosts."""
+        return Inventory(self.inventory_paths, self.state_dir)
+
+    def hosts(self) -> Mapping[str, Host]:
+        """The hosts by name."""
+        return self.inventory.hosts()
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The desired state. ``--source`` is a folder, or ``PATH@REF`` for a git repository."""
+        if self.source_path is None:
+            return open_source(self.loaded.config.source, self.loaded.base)
+        path, at, ref = self.source_path.rpartition("@")
+        if at and path and Path(path).is_dir():
+            return open_source(SourceConfig(path=path, git=True, ref=ref), Path.cwd())
+        return open_source(SourceConfig(path=self.source_path), Path.cwd())
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The store."""
+        return open_store(self.state_dir)
+
+    @contextmanager
+    def engine(self, on_change: Callable[[str], None] | None = None) -> Iterator[Engine]:
+        """The engine with every room it needs; connections are closed at the end."""
+        config = self.loaded.config
+        observer = Observer(config.owner, on_change)
+        try:
+            yield Engine(
+                Rooms(
+                    config=config,
+                    source=self.source,
+                    inventory=self.inventory,
+                    observer=observer,
+                    allocator=make_allocator(config.allocator, run_program),
+                    pusher=Pusher(
+                        config.push, config.owner, self.inventory_paths, self.state_dir, self._hooks()
+                    ),
+                    store=self.store,
+                )
+            )
+        finally:
+            observer.close()
+
+    def _hooks(self) -> Any:
+        hooks = self.loaded.config.hooks
+        resolve = lambda path: str(self.loaded.base / path) if path else None  # noqa: E731
+        return hooks.model_copy(update={"before": resolve(hooks.before), "after": resolve(hooks.after)})
+
+    @property
+    def color(self) -> bool:
+        """Colour goes to a terminal whose owner did not say no."""
+        return sys.stdout.isatty() and not self.environment.no_color
+
+
+def options(command: Command) -> Command:
+    """Add the options that say which installation a command is about, and pass the `App` in."""
+
+    @click.option(
+        "-c",
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Configuration file [./reconciler.yaml, /etc/reconciler/reconciler.yaml].",
+    )
+    @click.option("-s", "--source", metavar="PATH[@REF]", help="Desired state: a folder, or a git repository at a ref.")
+    @click.option(
+        "-i", "--inventory", metavar="PATH", multiple=True, help="Ansible inventory; may be given several times."
+    )
+    @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Store and artifacts.")
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapper(
+        ctx: click.Context,
+        config: Path | None,
+        source: str | None,
+        inventory: tuple[str, ...],
+        state_dir: Path | None,
+        **arguments: Any,
+    ) -> Any:
+        if config is not None and not config.is_file():
+            raise UsageError(f"the configuration file {config} does not exist")
+        ctx.obj = App(config, source, inventory, state_dir)
+        return command(ctx.obj, **arguments)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def output_option(command: Command) -> Command:
+    """Add ``-o text|json``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="For people or for programs.",
+    )(command)
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON document for programs."""
+    click.echo(json.dumps(value, indent=2, sort_keys=False, default=str))
+
+
+def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as kubectl prints them: as wide as needed, three spaces between."""
+    cells = [headings, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -1,0 +1,333 @@
+"""`reconciler get`, `describe` and `events`: what is, and what happened."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+
+from reconciler.cli.app import App, options, output_option, print_json, table
+from reconciler.engine import Look
+from reconciler.errors import UsageError
+from reconciler.model.domain import ObservedDomain
+from reconciler.model.host import ObservedHost
+from reconciler.model.manifest import VirtualMachine
+from reconciler.model.status import Condition, Event
+from reconciler.model.units import format_duration, format_size
+from reconciler.store.base import Subject
+
+Row = tuple[str, ...]
+
+
+@click.group(
+    name="get",
+    epilog="""\b
+Examples:
+  reconciler get vms
+  reconciler get hosts -o json
+  reconciler get vms -l app=web""",
+)
+def get() -> None:
+    """List machines, hosts, images or instance types."""
+
+
+@get.command("vms")
+@click.option("-l", "--selector", default="", metavar="KEY=VALUE,…", help="Only machines with these labels.")
+@output_option
+@options
+def get_vms(app: App, selector: str, output: str) -> None:
+    """Machines: where they are and how they are."""
+    wanted = parse_selector(selector)
+    with app.engine() as engine:
+        look = engine.look()
+        conditions = engine.rooms.store.conditions(Subject.VM)
+    machines = [
+        machine
+        for name, machine in sorted(look.desired.machines.items())
+        if all(machine.metadata.labels.get(key) == value for key, value in wanted.items())
+    ]
+    found = domains_by_name(look)
+    if output == "json":
+        print_json([_vm_json(machine, found.get(machine.name), conditions) for machine in machines])
+        return
+    rows = [_vm_row(machine, found.get(machine.name), conditions.get(machine.name, ())) for machine in machines]
+    _print(("NAME", "HOST", "STATE", "CPUS", "MEMORY", "READY", "REASON"), rows, "no machines are desired")
+
+
+def domains_by_name(look: Look) -> Mapping[str, ObservedDomain]:
+    """Our domains by their machine's name."""
+    return {
+        domain.applied.name: domain
+        for host in look.fleet.values()
+        for domain in host.domains.values()
+        if domain.applied is not None
+    }
+
+
+def _vm_row(machine: VirtualMachine, domain: ObservedDomain | None, conditions: Iterable[Condition]) -> Row:
+    by_type = {condition.type: condition for condition in conditions}
+    ready = by_type.get("Ready")
+    worst = next((c for c in (by_type.get("Placed"), by_type.get("RestartRequired"), ready) if _speaks(c)), ready)
+    status = (str(ready.status) if ready else "Unknown", worst.reason if worst else "NotSeenYet")
+    if domain is None:
+        return (machine.name, "-", "-", "-", "-", *status)
+    config = domain.live or domain.config
+    memory = format_size(config.memory) if config.memory is not None else "-"
+    return (machine.name, domain.host, str(domain.state), str(config.cpus or "-"), memory, *status)
+
+
+def _speaks(condition: Condition | None) -> bool:
+    """True for a condition that a person should look at first."""
+    if condition is None:
+        return False
+    return condition.status == ("True" if condition.type == "RestartRequired" else "False")
+
+
+def _vm_json(
+    machine: VirtualMachine, domain: ObservedDomain | None, conditions: Mapping[str, Iterable[Condition]]
+) -> dict[str, object]:
+    applied = domain.applied if domain else None
+    return {
+        **machine.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "status": {
+            "host": domain.host if domain else None,
+            "uid": domain.uuid if domain else None,
+            "state": str(domain.state) if domain else None,
+            "generation": applied.generation if applied else 0,
+            "conditions": [_condition_json(condition) for condition in conditions.get(machine.name, ())],
+        },
+    }
+
+
+def _condition_json(condition: Condition) -> dict[str, object]:
+    return {
+        "type": condition.type,
+        "status": str(condition.status),
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": stamp(condition.last_transition_time),
+        "observedGeneration": condition.observed_generation,
+    }
+
+
+@get.command("hosts")
+@output_option
+@options
+def get_hosts(app: App, output: str) -> None:
+    """Hosts: whether they answer, and what is free."""
+    with app.engine() as engine:
+        look = engine.look()
+    if output == "json":
+        print_json([_host_json(look, host) for _, host in sorted(look.fleet.items())])
+        return
+    rows = [_host_row(look, host) for _, host in sorted(look.fleet.items())]
+    headings = ("NAME", "STATUS", "DOMAINS", "OURS", "CPUS", "MEMORY", "LIBVIRT", "TYPES", "LABELS")
+    _print(headings, rows, "the inventory has no hosts")
+
+
+def _host_row(look: Look, host: ObservedHost) -> Row:
+    described = look.hosts[host.name]
+    status = str(host.status) + (",Maintenance" if described.maintenance else "")
+    labels = ",".join(f"{key}={value}" for key, value in sorted(described.labels.items())) or "-"
+    if not host.known:
+        return (host.name, status, "?", "?", "?", "?", "?", "?", labels)
+    ours = sum(domain.applied is not None for domain in host.domains.values())
+    memory = f"{host.memory / (1 << 30):.1f}Gi"
+    types = ",".join(sorted(host.virt_types))
+    return (host.name, status, str(len(host.domains)), str(ours), str(host.cpus), memory, host.libvirt_version, types, labels)
+
+
+def _host_json(look: Look, host: ObservedHost) -> dict[str, object]:
+    described = look.hosts[host.name]
+    return {
+        "name": host.name,
+        "uri": described.uri,
+        "status": str(host.status),
+        "message": host.message,
+        "maintenance": described.maintenance,
+        "labels": dict(described.labels),
+        "arch": host.arch,
+        "cpus": host.cpus,
+        "memory": host.memory,
+        "libvirtVersion": host.libvirt_version,
+        "hypervisorVersion": host.hypervisor_version,
+        "virtTypes": sorted(host.virt_types),
+        "networks": sorted(host.networks),
+        "pools": [
+            {"name": p.name, "path": p.path, "active": p.active, "capacity": p.capacity, "available": p.available}
+            for _, p in sorted(host.pools.items())
+        ],
+        "domains": [
+            {"name": d.name, "uuid": d.uuid, "state": str(d.state), "ours": d.applied is not None}
+            for d in sorted(host.domains.values(), key=lambda domain: domain.name)
+        ],
+    }
+
+
+@get.command("images")
+@output_option
+@options
+def get_images(app: App, output: str) -> None:
+    """Images of the desired state."""
+    images = [image for _, image in sorted(app.source.read().images.items())]
+    if output == "json":
+        print_json([image.model_dump(mode="json", by_alias=True, exclude_defaults=True) for image in images])
+        return
+    rows = [(i.name, str(i.spec.format), (i.spec.sha256 or "")[:16], i.spec.path or i.spec.url or "") for i in images]
+    _print(("NAME", "FORMAT", "SHA256", "SOURCE"), rows, "no images are desired")
+
+
+@get.command("instancetypes")
+@output_option
+@options
+def get_instance_types(app: App, output: str) -> None:
+    """Instance types of the desired state."""
+    types = [kind for _, kind in sorted(app.source.read().instance_types.items())]
+    if output == "json":
+        print_json([kind.model_dump(mode="json", by_alias=True, exclude_defaults=True) for kind in types])
+        return
+    rows = [(kind.name, str(kind.spec.cpus), format_size(kind.spec.memory)) for kind in types]
+    _print(("NAME", "CPUS", "MEMORY"), rows, "no instance types are desired")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  reconciler describe web-1"""
+)
+@click.argument("vm")
+@output_option
+@options
+def describe(app: App, vm: str, output: str) -> None:
+    """Everything about one machine: wanted, applied, observed, conditions, events."""
+    with app.engine() as engine:
+        look = engine.look()
+        store = engine.rooms.store
+        conditions = store.conditions(Subject.VM)
+        events_of = store.events(vm=vm, limit=10)
+    machine = look.desired.machines.get(vm)
+    domain = domains_by_name(look).get(vm)
+    if machine is None and domain is None:
+        raise UsageError(f"there is no machine {vm!r}, neither desired nor on a host", hint="see: reconciler get vms")
+    if output == "json":
+        described = _vm_json(machine, domain, conditions) if machine else {"metadata": {"name": vm}, "status": {}}
+        print_json({**described, "observed": asdict(domain) if domain else None, "events": [_event_json(e) for e in events_of]})
+        return
+    for line in _describe_lines(look, vm, domain, conditions.get(vm, ())):
+        click.echo(line)
+    click.echo("Events:")
+    for line in event_lines(reversed(events_of)) or ["  none"]:
+        click.echo("  " + line.strip())
+
+
+def _describe_lines(
+    look: Look, vm: str, domain: ObservedDomain | None, conditions: Iterable[Condition]
+) -> Iterable[str]:
+    origin = look.desired.origins.get(f"VirtualMachine/{vm}")
+    yield f"Name:      {vm}"
+    yield f"Declared:  {f'{origin.file}:{origin.line}' if origin else 'no longer'} at {look.desired.revision[:12]}"
+    if domain is None:
+        record = look.records.get(vm)
+        yield f"Host:      {f'{record.host} ({record.phase})' if record else 'none yet'}"
+    else:
+        yield f"Host:      {domain.host}"
+        yield f"Uid:       {domain.uuid}"
+        yield f"State:     {domain.state}" + (f" ({domain.state_reason})" if domain.state_reason else "")
+        yield from _config_lines(domain)
+    yield "Conditions:"
+    rows = [(c.type, str(c.status), c.reason, ago(c.last_transition_time), c.message) for c in conditions]
+    yield from ("  " + line for line in table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows))
+
+
+def _config_lines(domain: ObservedDomain) -> Iterable[str]:
+    config = domain.live or domain.config
+    memory = format_size(config.memory) if config.memory is not None else "?"
+    yield f"Size:      {config.cpus} cpus (up to {config.max_cpus}), {memory} memory"
+    for disk in config.disks or ():
+        yield f"Disk:      {disk.name or disk.target} {disk.path}"
+    for interface in config.interfaces or ():
+        yield f"Interface: {interface.name or '-'} {interface.mac} on {interface.network or interface.bridge}"
+    if domain.applied:
+        yield f"Applied:   generation {domain.applied.generation}"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reconciler events
+  reconciler events --vm web-1
+  reconciler events --follow"""
+)
+@click.option("--vm", help="Only this machine.")
+@click.option("--host", help="Only this host.")
+@click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1))
+@click.option("-f", "--follow", is_flag=True, help="Go on printing events as they happen.")
+@output_option
+@options
+def events(app: App, vm: str | None, host: str | None, limit: int, follow: bool, output: str) -> None:
+    """What happened, oldest first."""
+    show: Callable[[Iterable[Event]], list[str]] = event_lines if output == "text" else _json_lines
+    found = tuple(reversed(app.store.events(vm=vm, host=host, limit=limit)))
+    for line in show(found):
+        click.echo(line)
+    last = found[-1].id if found else 0
+    while follow:
+        time.sleep(0.5)
+        new = app.store.events(after=last, vm=vm, host=host, limit=1000, oldest_first=True)
+        for line in show(new):
+            click.echo(line)
+        last = new[-1].id if new else last
+
+
+def event_lines(events_: Iterable[Event]) -> list[str]:
+    """One line an event."""
+    return [
+        f"{stamp(e.time)}  {'Warning' if e.warning else 'Normal ':7}  {e.reason:<18} "
+        f"{e.vm or e.host}{f' on {e.host}' if e.vm and e.host else ''}: {e.message}"
+        for e in events_
+    ]
+
+
+def _json_lines(events_: Iterable[Event]) -> list[str]:
+    return [json.dumps(_event_json(event)) for event in events_]
+
+
+def _event_json(event: Event) -> dict[str, object]:
+    return {**asdict(event), "time": stamp(event.time)}
+
+
+def parse_selector(text: str) -> dict[str, str]:
+    """Labels of ``app=web,tier=1``.
+
+    Raises:
+        UsageError: Not such a list.
+    """
+    wanted = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{part!r} is not a selector such as app=web")
+        wanted[key] = value
+    return wanted
+
+
+def stamp(seconds: float) -> str:
+    """RFC 3339, UTC, seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in the largest units."""
+    return format_duration(max(0, int(time.time() - seconds))) if seconds else "-"
+
+
+def _print(headings: Row, rows: list[Row], nothing: str) -> None:
+    if not rows:
+        click.echo(nothing, err=True)
+        return
+    for line in table(headings, rows):
+        click.echo(line)

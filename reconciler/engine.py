@@ -1,0 +1,195 @@
+"""The whole tick, legible on one screen: look, plan, push, remember.
+
+`plan`, `apply`, the daemon and a dry run share `look`; only `reconcile_once` goes on to push.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler import bookkeeping
+from reconciler.allocator import Allocator
+from reconciler.desired.inventory import Inventory
+from reconciler.desired.source import Source
+from reconciler.errors import StalePlanError
+from reconciler.model.config import Config
+from reconciler.model.desired import DesiredState
+from reconciler.model.host import Fleet, Host
+from reconciler.model.placement import Decision, Record
+from reconciler.model.plan import ActionResult, Outcome, Plan
+from reconciler.observed.fleet import Observer
+from reconciler.planner import Memo, Situation, Survey, check_limits, make_plan, survey
+from reconciler.push.pusher import Pusher
+from reconciler.store.base import Store
+
+Progress = Callable[[ActionResult | str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything a tick works with, injected: no room finds another by itself."""
+
+    config: Config
+    source: Source
+    inventory: Inventory
+    observer: Observer
+    allocator: Allocator
+    pusher: Pusher
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the world gave: the inputs, who is where, and the plan that follows."""
+
+    desired: DesiredState
+    hosts: Mapping[str, Host]
+    fleet: Fleet
+    records: Mapping[str, Record]
+    survey: Survey
+    decisions: Mapping[str, Decision]
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One turn of the loop: what was seen, what was done and how it went."""
+
+    look: Look
+    results: tuple[ActionResult, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> tuple[ActionResult, ...]:
+        """The actions that failed (not those skipped because of them)."""
+        return tuple(result for result in self.results if result.outcome is Outcome.FAILED)
+
+
+class Engine:
+    """Reconciles. Keeps nothing between ticks but what makes an idle tick cheap."""
+
+    def __init__(self, rooms: Rooms, clock: Callable[[], float] = time.time) -> None:
+        self.rooms = rooms
+        self._clock = clock
+        self._memo = Memo()
+        self._last: Look | None = None
+
+    def look(self, uids: Mapping[str, str] | None = None) -> Look:
+        """Read desired and observed state, place new machines and plan. Touches nothing.
+
+        Args:
+            uids: Uid by machine name for new machines (those of a saved plan); else random ones.
+
+        Raises:
+            DesiredStateError: The desired state is refused.
+            InventoryError: The inventory is.
+        """
+        rooms = self.rooms
+        desired = rooms.source.read()
+        hosts = rooms.inventory.hosts()
+        fleet = rooms.observer.observe(hosts)
+        bookkeeping.note_hosts(rooms.store, fleet, self._clock())
+        records = rooms.store.records()
+        held = bookkeeping.held(rooms.store, self._clock())
+        never_seen = bookkeeping.never_seen(rooms.store, fleet)
+        last = self._last
+        if uids is None and last is not None and not held and last.plan.empty:
+            if _same(last, desired, hosts, fleet, records):
+                return last
+        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen, held)
+        seen = survey(situation, memo=self._memo)
+        decisions = rooms.allocator.place(seen.demands, seen.capacities)
+        known = dict(uids or {})
+        plan = make_plan(seen, decisions, new_uid=lambda vm: known.get(vm) or str(uuid.uuid4()), memo=self._memo)
+        self._last = Look(desired, hosts, fleet, records, seen, decisions, plan)
+        return self._last
+
+    def reconcile_once(
+        self, *, push: bool = True, allow_deletions: bool = False, on_progress: Progress = lambda _: None
+    ) -> Tick:
+        """One whole tick.
+
+        Raises:
+            LimitError: The plan deletes too much; nothing was touched.
+        """
+        return self.carry_out(self.look(), push=push, allow_deletions=allow_deletions, on_progress=on_progress)
+
+    def carry_out(
+        self,
+        look: Look,
+        *,
+        push: bool = True,
+        allow_deletions: bool = False,
+        on_progress: Progress = lambda _: None,
+    ) -> Tick:
+        """Push what `look` planned, and remember what came of it. With `push` false, only remember.
+
+        Raises:
+            LimitError: The plan deletes too much; nothing was touched.
+        """
+        started = time.monotonic()
+        if push:
+            check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
+        results = self._push(look, on_progress) if push and not look.plan.empty else ()
+        bookkeeping.remember(self.rooms.store, look, results, self._clock(), self.rooms.config.retry)
+        return Tick(look, results, time.monotonic() - started)
+
+    def _push(self, look: Look, on_progress: Progress = lambda _: None) -> tuple[ActionResult, ...]:
+        """Commit the intents, then carry the plan out. The order is what keeps a machine from existing twice."""
+        store = self.rooms.store
+        run = bookkeeping.begin(store, look, self._clock())
+        return bookkeeping.finish(
+            store,
+            run,
+            self.rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress),
+            self._clock(),
+        )
+
+    def apply_saved(self, saved: Plan, *, allow_deletions: bool = False, on_progress: Progress = lambda _: None) -> Tick:
+        """Apply exactly `saved`.
+
+        Raises:
+            StalePlanError: The world moved: a plan made now differs from it.
+        """
+        uids = {change.vm: change.uid for change in saved.changes if change.decision is not None}
+        look = self.look(uids=uids)
+        difference = _difference(saved, look.plan)
+        if difference:
+            raise StalePlanError(
+                f"the saved plan no longer fits the world: {difference}",
+                hint="make a new plan, look at it, and apply that one",
+            )
+        return self.carry_out(look, allow_deletions=allow_deletions, on_progress=on_progress)
+
+
+def _same(last: Look, desired: DesiredState, hosts: Mapping[str, Host], fleet: Fleet, records: Mapping[str, Record]) -> bool:
+    """True if every input is the identical object: an unchanged host or file is never copied."""
+    return (
+        last.desired is desired
+        and last.hosts is hosts
+        and last.fleet.keys() == fleet.keys()
+        and all(last.fleet[name] is fleet[name] for name in fleet)
+        and last.records == records
+    )
+
+
+def _difference(saved: Plan, now: Plan) -> str:
+    """What differs between two plans, in words; empty when their actions are the same."""
+    if saved.version != now.version:
+        return f"it has format version {saved.version}, this program makes {now.version}"
+    before = {action.id: action for action in saved.actions}
+    after = {action.id: action for action in now.actions}
+    gone = sorted(before.keys() - after.keys())
+    new = sorted(after.keys() - before.keys())
+    moved = sorted(key for key in before.keys() & after.keys() if before[key] != after[key])
+    parts = []
+    for word, ids in (("no longer needed", gone), ("now needed too", new), ("changed", moved)):
+        if ids:
+            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+            parts.append(f"{word}: {', '.join(ids[:3])}{more}")
+    return "; ".join(parts)
+
+

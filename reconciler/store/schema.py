@@ -1,0 +1,184 @@
+"""The tables, their version, and the steps from an older version to this one.
+
+To change a table: change it here, raise `VERSION`, and add the step that brings an older store along
+to `MIGRATIONS`.  A test holds a migrated store against a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    insert,
+    select,
+    update,
+)
+
+from reconciler.errors import StoreError
+
+VERSION = 1
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: Mapping[int, Migration] = {}
+"""The version that a step leads to, and the step. There is one for each version from 2 to `VERSION`."""
+
+
+class Words(TypeDecorator[str]):
+    """Text that came from outside: what is not Unicode (lone surrogates) is replaced, never refused."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002
+        """Make it fit for UTF-8."""
+        return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
+
+
+METADATA = MetaData()
+
+store_version = Table(
+    "store_version",
+    METADATA,
+    Column("version", Integer, nullable=False),
+)
+
+records = Table(
+    "records",
+    METADATA,
+    Column("vm", Words, primary_key=True),
+    Column("uid", String, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("phase", String, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("started", Float, nullable=False),
+    Column("plan", Words, nullable=False),
+)
+
+run_actions = Table(
+    "run_actions",
+    METADATA,
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Words, primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("vm", Words, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("terminal", Boolean, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("detail", Words, nullable=False),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False, index=True),
+    Column("reason", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("vm", Words, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("warning", Boolean, nullable=False),
+    Column("revision", Words, nullable=False),
+    Index("events_of_vm", "vm", "id"),
+    Index("events_of_host", "host", "id"),
+    # One who follows by id must never meet an old id again after the newest event was pruned.
+    sqlite_autoincrement=True,
+)
+
+conditions = Table(
+    "conditions",
+    METADATA,
+    Column("subject", String, primary_key=True),
+    Column("name", Words, primary_key=True),
+    Column("type", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("last_transition_time", Float, nullable=False),
+    Column("observed_generation", Integer, nullable=False),
+)
+
+retries = Table(
+    "retries",
+    METADATA,
+    Column("vm", Words, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("terminal", Boolean, nullable=False),
+    Column("spec_hash", String, nullable=False),
+    Column("message", Words, nullable=False),
+)
+
+hosts_seen = Table(
+    "hosts_seen",
+    METADATA,
+    Column("host", Words, primary_key=True),
+    Column("first_seen", Float, nullable=False),
+)
+
+host_words = Table(
+    "host_words",
+    METADATA,
+    Column("host", Words, primary_key=True),
+    Column("word", String, nullable=False),
+    Column("said", Float, nullable=False),
+)
+
+last_tick = Table(
+    "last_tick",
+    METADATA,
+    Column("time", Float, nullable=False),
+    Column("sentence", Words, nullable=False),
+    Column("revision", Words, nullable=False),
+    Column("ok", Boolean, nullable=False),
+)
+
+
+def upgrade(
+    connection: Connection,
+    *,
+    metadata: MetaData = METADATA,
+    version: int = VERSION,
+    migrations: Mapping[int, Migration] = MIGRATIONS,
+) -> None:
+    """Make the tables of a new store, or bring an older one to `version`, inside the caller's transaction.
+
+    Raises:
+        StoreError: The store is of a newer version than this program.
+    """
+    store_version.create(connection, checkfirst=True)
+    found = connection.execute(select(store_version.c.version)).scalar()
+    if found is None:
+        metadata.create_all(connection)
+        connection.execute(insert(store_version).values(version=version))
+        return
+    if found > version:
+        raise StoreError(
+            f"the store is of version {found}, and this reconciler knows versions up to {version}",
+            hint="use the newer reconciler that wrote it; a store is never taken back to an older version",
+        )
+    for step in range(found + 1, version + 1):
+        migrations[step](connection)
+    if found < version:
+        connection.execute(update(store_version).values(version=version))

@@ -1,0 +1,137 @@
+"""One connection that all threads share in turn: transactions, snapshots, and errors in words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.errors import StoreError
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+_HINTS = {
+    "locked": "another process writes to it for very long; look who has the file open",
+    "full": "free some space on its file system",
+    "readonly": "give the user that runs reconciler write access to it",
+    "not a database": "move the file away: ownership and placement come back from the hosts",
+    "malformed": "move the file away: ownership and placement come back from the hosts",
+}
+
+
+class Session:
+    """What the parts of `SqlStore` stand on.
+
+    Args:
+        engine: Keeps a single connection (a static pool), so that "what changed since" has a meaning.
+            Its ``begin`` obeys the execution options ``write`` and ``durable``.
+        changed_elsewhere: Given the connection: a number that changes when another process commits.
+        name: The store's place, for messages.
+    """
+
+    def __init__(self, engine: Engine, changed_elsewhere: Callable[[Connection], int], name: str) -> None:
+        self._engine = engine
+        self._changed_elsewhere = changed_elsewhere
+        self._name = name
+        self._lock = threading.RLock()
+        self._current: Connection | None = None
+        self._seen_change: int | None = None
+        self._snapshots: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Let go of the backend. Closing twice is harmless."""
+        with self._lock:
+            self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, durable; see `Store.transaction`."""
+        with self._writing():
+            yield
+
+    @contextmanager
+    def _writing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A connection in a write transaction, which is the outer one's where there is one.
+
+        Args:
+            durable: Survives a power failure once it returned.  Otherwise it survives the death of the
+                process, and a power failure may lose the last moments of it.
+        """
+        with self._lock:
+            if self._current is not None:
+                yield self._current
+                return
+            try:
+                with self._begin(write=True, durable=durable) as connection:
+                    yield connection
+            except BaseException:
+                # What was rolled back may already stand in a snapshot.
+                self._snapshots.clear()
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._lock:
+            if self._current is not None:
+                yield self._current
+                return
+            with self._begin(write=False) as connection:
+                yield connection
+
+    @contextmanager
+    def _begin(self, **options: bool) -> Iterator[Connection]:
+        try:
+            with self._engine.execution_options(**options).begin() as connection:
+                self._current = connection
+                try:
+                    yield connection
+                finally:
+                    self._current = None
+        except DBAPIError as error:
+            raise self._in_words(error) from error
+
+    def _in_words(self, error: DBAPIError) -> StoreError:
+        reason = str(error.orig)
+        hint = next((hint for sign, hint in _HINTS.items() if sign in reason), "")
+        return StoreError(f"the store {self._name} failed: {reason}", hint=hint)
+
+    def _snapshot(self, name: str, load: Callable[[Connection], T]) -> T:
+        """What `load` reads, kept until this or another process changes something."""
+        with self._lock, self._reading() as connection:
+            change = self._changed_elsewhere(connection)
+            if change != self._seen_change:
+                self._snapshots.clear()
+                self._seen_change = change
+            if name not in self._snapshots:
+                self._snapshots[name] = load(connection)
+            return cast("T", self._snapshots[name])
+
+    def _keep(self, name: str, snapshot: object) -> None:
+        """What `name` reads from now on, known without reading it again."""
+        self._snapshots[name] = snapshot
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            self._snapshots.pop(name, None)
+
+
+def replace_rows(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
+    """Write rows by primary key, in SQL that every backend understands."""
+    rows = list(rows)
+    if rows:
+        delete_rows(connection, table, rows)
+        connection.execute(insert(table), rows)
+
+
+def delete_rows(connection: Connection, table: Table, keys: Iterable[Row]) -> None:
+    """Delete rows by primary key; further columns in `keys` are ignored."""
+    columns = list(table.primary_key.columns)
+    values = [{f"key_{column.name}": key[column.name] for column in columns} for key in keys]
+    if values:
+        matches = (column == bindparam(f"key_{column.name}") for column in columns)
+        connection.execute(delete(table).where(*matches), values)

@@ -22,10 +22,14 @@ from reconciler.model.placement import Decision, Record
 from reconciler.model.plan import ActionResult, Outcome, Plan
 from reconciler.observed.fleet import Observer
 from reconciler.planner import Memo, Situation, Survey, check_limits, make_plan, survey
+from reconciler.push.orphans import wait_for_orphans
 from reconciler.push.pusher import Pusher
 from reconciler.store.base import Store
 
 Progress = Callable[[ActionResult | str], None]
+
+ORPHANS_MAY_TAKE = 120.0
+"""Seconds that workers of a killed process get to notice and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ class Engine:
         hosts = rooms.inventory.hosts()
         fleet = rooms.observer.observe(hosts)
         bookkeeping.note_hosts(rooms.store, fleet, self._clock())
-        records = rooms.store.records()
-        held = bookkeeping.held(rooms.store, self._clock())
+        records = bookkeeping.living_records(rooms.store, fleet)
+        held = bookkeeping.held(rooms.store, desired, self._clock())
         never_seen = bookkeeping.never_seen(rooms.store, fleet)
         last = self._last
         if uids is None and last is not None and not held and last.plan.empty:
@@ -137,16 +141,24 @@ class Engine:
         bookkeeping.remember(self.rooms.store, look, results, self._clock(), self.rooms.config.retry)
         return Tick(look, results, time.monotonic() - started)
 
-    def _push(self, look: Look, on_progress: Progress = lambda _: None) -> tuple[ActionResult, ...]:
-        """Commit the intents, then carry the plan out. The order is what keeps a machine from existing twice."""
+    def _push(self, look: Look, on_progress: Progress) -> tuple[ActionResult, ...]:
+        """Commit the intents, then carry the plan out: this order keeps a machine from existing twice."""
+        rooms = self.rooms
+        run = bookkeeping.begin(rooms.store, look.plan, self._clock())
+        results = rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress)
+        return bookkeeping.finish(rooms.store, run, results)
+
+    def recover(self) -> None:
+        """After a crash: wait until nothing of the last process works on a host any more, and say so.
+
+        What its actions came to is not asked of the journal but of the hosts, by the next look.
+        """
         store = self.rooms.store
-        run = bookkeeping.begin(store, look, self._clock())
-        return bookkeeping.finish(
-            store,
-            run,
-            self.rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress),
-            self._clock(),
-        )
+        unfinished = store.unfinished_runs()
+        wait_for_orphans(self.rooms.pusher.state_dir, ORPHANS_MAY_TAKE)
+        for run in unfinished:
+            store.add_events([bookkeeping.interrupted(run, self._clock())])
+            store.finish_run(run.id)
 
     def apply_saved(self, saved: Plan, *, allow_deletions: bool = False, on_progress: Progress = lambda _: None) -> Tick:
         """Apply exactly `saved`.

@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from reconciler.allocator import make_allocator
 from reconciler.desired.config import LoadedConfig, load_config
@@ -20,7 +21,7 @@ from reconciler.desired.source import Source, open_source
 from reconciler.engine import Engine, Rooms
 from reconciler.errors import UsageError
 from reconciler.external import run_program
-from reconciler.model.config import SourceConfig
+from reconciler.model.config import DaemonConfig, SourceConfig
 from reconciler.model.host import Host
 from reconciler.observed.fleet import Observer
 from reconciler.push.pusher import Pusher
@@ -48,6 +49,20 @@ class App:
     def loaded(self) -> LoadedConfig:
         """The configuration file, or the defaults when there is none."""
         return load_config(self.config_path or self.environment.config)
+
+    def override_daemon(self, **given: str | None) -> None:
+        """Let options of the command line win over the configuration file's ``daemon`` part.
+
+        Raises:
+            UsageError: A value does not fit.
+        """
+        config = self.loaded.config
+        wanted = {key: value for key, value in given.items() if value is not None}
+        try:
+            daemon = DaemonConfig.model_validate(config.daemon.model_dump() | wanted)
+        except ValidationError as error:
+            raise UsageError("; ".join(f"--{e['loc'][0]}: {e['msg']}" for e in error.errors())) from error
+        self.loaded = replace(self.loaded, config=config.model_copy(update={"daemon": daemon}))
 
     @functools.cached_property
     def state_dir(self) -> Path:

@@ -33,15 +33,25 @@ def lab() -> None:
 
 @lab.command()
 @directory_option
-@click.option("--hosts", type=int, default=3, show_default=True, help="Number of hosts; never fewer than now.")
+@click.option(
+    "--hosts", type=int, default=3, show_default=True, help="Number of hosts; never fewer than now."
+)
 @click.option("--name", default="lab", show_default=True, help="Hosts are called NAME1, NAME2, ...")
 @click.option("--pool-size", metavar="SIZE", help="Size of each host's default pool, such as 64Mi.")
+@click.option("--subnet", metavar="NET/24", help="Subnet of the hosts.  [default: a free one]")
 @click.option("--guest-images", is_flag=True, help="Put the small guests into each host's default pool.")
-def up(directory: Path | None, hosts: int, name: str, pool_size: str | None, guest_images: bool) -> None:
+def up(
+    directory: Path | None,
+    hosts: int,
+    name: str,
+    pool_size: str | None,
+    subnet: str | None,
+    guest_images: bool,
+) -> None:
     """Bring hosts up, and mend broken ones; healthy ones are left alone."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name):
         raise UsageError(f"--name {name!r}: lower-case letters, digits and hyphens only")
-    room = Lab(directory, prefix=name, progress=to_stderr)
+    room = Lab(directory, prefix=name, subnet=subnet, progress=to_stderr)
     standing = room.up(hosts, pool_size=_bytes(pool_size) if pool_size else None)
     if guest_images:
         guests = build_guests(room.guests_dir, progress=to_stderr)

@@ -10,17 +10,16 @@ and no tags but the core ones.  The size of a file is bounded by whoever reads i
 
 from __future__ import annotations
 
-import gc
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from reconciler.desired.syntax import syntax_problem
 from reconciler.errors import DesiredStateError, Problem
 
 MAX_DEPTH = 64
@@ -61,11 +60,11 @@ def is_text(text: str) -> bool:
     return plain_tag(text) == _STR
 
 
-class _TooDeep(Exception):
+class _TooDeepError(Exception):
     """Nesting beyond the bound, raised from inside the composer."""
 
 
-class _Composer(CParser):  # type: ignore[misc]  # types-PyYAML knows nothing of the C parser
+class _Composer(CParser):
     """libyaml's parser and composer with our resolver.
 
     PyYAML calls the three methods below for every node, which makes them the place to count and to
@@ -83,12 +82,12 @@ class _Composer(CParser):  # type: ignore[misc]  # types-PyYAML knows nothing of
             return plain_tag(value)
         return _STR if kind is ScalarNode else None
 
-    def descend_resolver(self, parent: Node | None, index: object) -> None:
+    def descend_resolver(self, *_: object) -> None:
         """A node begins."""
         self.nodes += 1
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _TooDeep
+            raise _TooDeepError
 
     def ascend_resolver(self) -> None:
         """A node ends."""
@@ -143,6 +142,8 @@ def _child(node: Node, part: str | int) -> tuple[Node | None, Node] | None:
         for key_node, value_node in node.value:
             if key_node.value == part:
                 return key_node, value_node
+        merged = (value for key, value in node.value if key.value == "<<")
+        return next((found for each in merged if (found := _child(each, part))), None)
     return None
 
 
@@ -176,22 +177,23 @@ def documents(content: bytes, file: str) -> Iterator[Document]:
         while composer.check_node():
             before = composer.nodes
             node = composer.get_node()
-            if not (isinstance(node, ScalarNode) and node.tag == _NULL):
+            if node is not None and node.tag != _NULL:
                 yield Document(file, node, composer.nodes - before)
     except yaml.MarkedYAMLError as error:
-        raise DesiredStateError([_syntax_problem(error, content, file)]) from error
+        raise DesiredStateError([syntax_problem(error, content, file)]) from error
     except yaml.YAMLError as error:
         raise DesiredStateError([Problem(file, 0, 0, "", f"this is not YAML: {error}")]) from error
-    except _TooDeep as error:
+    except _TooDeepError as error:
         raise DesiredStateError([_depth_problem(composer, file)]) from error
     finally:
         composer.dispose()
 
 
 def _depth_problem(composer: _Composer, file: str) -> Problem:
-    mark = composer.peek_event().start_mark
-    message = f"lists and mappings are nested deeper than {MAX_DEPTH} levels"
-    return Problem(file, mark.line + 1, mark.column + 1, "", message)
+    event = composer.peek_event()
+    mark = event.start_mark if event is not None else None
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    return Problem(file, line, column, "", f"lists and mappings are nested deeper than {MAX_DEPTH} levels")
 
 
 def _checked(content: bytes, file: str) -> bytes:
@@ -217,41 +219,6 @@ def _problem_at(before: str, file: str, message: str) -> Problem:
     return Problem(file, line + 1, len(before) - (before.rfind("\n") + 1) + 1, "", message)
 
 
-# What libyaml says, and what it means to someone who does not know its grammar.
-_SYNTAX = (
-    ("mapping values are not allowed", "a ':' cannot stand here: check the indentation, or put the text in quotes"),
-    ("could not find expected ':'", "a ':' is missing after this key (or the line is indented differently from its neighbours)"),
-    ("did not find expected key", "this line is indented differently from its neighbours, or text after a closing quote needs quotes too"),
-    ("did not find expected ',' or ']'", "a list that began with '[' is not closed, or lacks a ','"),
-    ("did not find expected ',' or '}'", "a mapping that began with '{' is not closed, or lacks a ','"),
-    ("did not find expected '-' indicator", "this line is neither another '- ' item of the list nor indented like its neighbours"),
-    ("did not find expected node content", "a value is missing here"),
-    ("found unexpected end of stream", "a quote is opened and never closed"),
-    ("found unexpected document indicator", "a quote is opened and never closed before the next '---'"),
-    ("did not find expected alphabetic or numeric character", "'*' and '&' begin aliases and anchors: put the text in quotes"),
-    ("block sequence entries are not allowed", "a '- ' cannot stand here: a list begins on a line of its own"),
-    ("did not find expected <document start>", "this text belongs to no document: check the indentation"),
-    ("found unknown escape character", "unknown escape in \"…\": write '…' instead, or double the backslash"),
-    ("found undefined alias", "this alias names an anchor that does not exist"),
-    ("found duplicate anchor", "this anchor is defined twice"),
-    ("found undefined tag handle", "tags ('!…') are not used in manifests: put the text in quotes"),
-    ("found a tab character", "a tab stands here: indent with spaces"),
-)  # fmt: skip
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError, content: bytes, file: str) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    said = str(error.problem or error.context or "not understood")
-    meaning = next((text for words, text in _SYNTAX if words in said), f"this is not YAML: {said}")
-    if "cannot start any token" in said:
-        lines = content.decode(errors="replace").splitlines()
-        character = lines[line][column : column + 1] if line < len(lines) else ""
-        tab = character == "\t"
-        meaning = "a tab stands here: indent with spaces" if tab else f"text cannot begin with '{character}': put it in quotes"
-    return Problem(file, line + 1, column + 1, "", meaning)
-
-
 def to_data(document: Document, problems: list[Problem]) -> object:
     """Plain data (dict, list, str, int, float, bool, None) of a document.
 
@@ -260,12 +227,12 @@ def to_data(document: Document, problems: list[Problem]) -> object:
     reader = _DataReader(document, problems)
     try:
         return reader.read(document.node, ())
-    except _TooMuch as error:
+    except _TooMuchError as error:
         problems.append(error.problem)
         return None
 
 
-class _TooMuch(Exception):
+class _TooMuchError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
@@ -295,10 +262,10 @@ class _DataReader:
         self._depth += 1
         if self._left < 0:
             message = f"aliases (*name) expand to more than {MAX_ALIASED} values; write them out"
-            raise _TooMuch(self._problem(node, path, message))
+            raise _TooMuchError(self._problem(node, path, message))
         if self._depth > MAX_DEPTH:
             message = f"nested deeper than {MAX_DEPTH} levels: does an alias contain itself?"
-            raise _TooMuch(self._problem(node, path[:4], message))
+            raise _TooMuchError(self._problem(node, path[:4], message))
         if node.tag not in _COLLECTIONS:
             self._problems.append(self._problem(node, path, _tag_message(node.tag)))
 
@@ -314,7 +281,7 @@ class _DataReader:
                 self._problems.append(self._problem(key_node, path, message))
                 continue
             key = sys.intern(key_node.value)
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 merged += self._merged(value_node, path)
             elif key in data:
                 first = next(k for k, _ in node.value if k.value == key).start_mark.line + 1
@@ -330,7 +297,9 @@ class _DataReader:
         """The mappings of ``<<: *anchor`` or ``<<: [*one, *two]``; the first one wins."""
         nodes = node.value if isinstance(node, SequenceNode) else [node]
         if not all(isinstance(each, MappingNode) for each in nodes):
-            self._problems.append(self._problem(node, (*path, "<<"), "'<<' takes a mapping, or a list of them"))
+            self._problems.append(
+                self._problem(node, (*path, "<<"), "'<<' takes a mapping, or a list of them")
+            )
             return []
         found = [self.read(each, path) for each in nodes]
         return [each for each in found if isinstance(each, dict)]
@@ -356,18 +325,3 @@ class _DataReader:
 def _tag_message(tag: str) -> str:
     short = tag.replace(_TAG, "!!")
     return f"the tag {short} does not fit here; tags are not used in manifests"
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Hold the garbage collector while a great many objects are made and none is garbage in a cycle.
-
-    Each of its passes walks everything made so far: reading 20,000 machines takes several times as long.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

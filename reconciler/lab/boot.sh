@@ -38,6 +38,8 @@ mount --bind "$dir/lib" /var/lib/libvirt
 mount --bind "$dir/log" /var/log/libvirt
 mount --bind "$lab/cache" /var/cache/libvirt
 mount --bind "$dir/images" /var/lib/libvirt/images
+# Its own home too, or Ansible's temporary files would land in the controller's.
+case $dir in /root/*) ;; *) mount --bind "$dir/root" /root ;; esac
 mount --bind "$lab/hosts_file" /etc/hosts
 mount --bind "$lab/ssh_config" /etc/ssh/ssh_config
 mount --bind "$lab/shadow" /etc/shadow

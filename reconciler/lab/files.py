@@ -43,14 +43,16 @@ PidFile /run/sshd.pid
 Subsystem sftp internal-sftp
 """
 
+# dnsmasq would ping an address for three seconds before it gives it away.
 NETWORK_XML = """\
-<network>
+<network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq/1.0'>
   <name>default</name>
   <forward mode='nat'/>
   <bridge name='virbr0' stp='off' delay='0'/>
   <ip address='{prefix}.1' netmask='255.255.255.0'>
     <dhcp><range start='{prefix}.10' end='{prefix}.250'/></dhcp>
   </ip>
+  <dnsmasq:options><dnsmasq:option value='no-ping'/></dnsmasq:options>
 </network>
 """
 
@@ -148,7 +150,14 @@ def lay_out_host(directory: Path, *, address: str, guest_prefix: str, uuid: str)
         uuid: libvirt's host UUID, distinct for each host since migration compares them.
     """
     etc = directory / "etc"
-    for folder in ("lib/images", "log", "images", "etc/qemu/networks/autostart", "etc/storage/autostart"):
+    for folder in (
+        "root",
+        "lib/images",
+        "log",
+        "images",
+        "etc/qemu/networks/autostart",
+        "etc/storage/autostart",
+    ):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     write_in_place(etc / "libvirtd.conf", LIBVIRTD_CONF.format(uuid=uuid))
     write_in_place(etc / "qemu.conf", QEMU_CONF)

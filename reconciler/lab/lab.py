@@ -89,15 +89,22 @@ class Lab:
     Args:
         directory: The lab's folder; the default lab's when None.
         prefix: Hosts are named ``<prefix>1`` and so on; a standing lab keeps the one it has.
+        subnet: A /24 for the lab; None takes a free one. A standing lab keeps the one it has.
         progress: Called with a line for each step.
     """
 
     def __init__(
-        self, directory: Path | None = None, *, prefix: str = "lab", progress: Progress = silent
+        self,
+        directory: Path | None = None,
+        *,
+        prefix: str = "lab",
+        subnet: str | None = None,
+        progress: Progress = silent,
     ) -> None:
         self.directory = (directory or default_directory()).resolve()
         self.tag = network.lab_tag(self.directory)
         self.prefix = prefix
+        self._asked_subnet = subnet
         self._progress = progress
 
     # -- looking -----------------------------------------------------------------------------------
@@ -124,7 +131,8 @@ class Lab:
             return ()
         prefix, subnet = record
         wiring = Wiring(self.directory, self.tag, subnet)
-        folders = [path for path in self._hosts_dir().glob(f"{prefix}*") if (path / "host_key.pub").exists()]
+        found = [path.parent for path in self._hosts_dir().glob(f"{prefix}*/host_key.pub")]
+        folders = [path for path in found if path.name.removeprefix(prefix).isdigit()]
         numbered = sorted((int(path.name.removeprefix(prefix)), path) for path in folders)
         return tuple(LabHost(path.name, index, path, wiring) for index, path in numbered)
 
@@ -198,13 +206,18 @@ class Lab:
         """Choose the subnet once, and make the bridge that marks it as taken: prefix and subnet."""
         record = self._record()
         if record is None:
-            is_default = self.directory == default_directory().resolve()
-            subnet = network.choose_subnet(self.tag, default_lab=is_default)
+            subnet = self._new_subnet()
             text = json.dumps({"prefix": self.prefix, "subnet": str(subnet)})
             (self.directory / "lab.json").write_text(text + "\n")
             record = self.prefix, subnet
         network.make_bridge(self.tag, record[1])
         return record
+
+    def _new_subnet(self) -> network.Network:
+        if self._asked_subnet is not None:
+            return network.given_subnet(self._asked_subnet)
+        is_default = self.directory == default_directory().resolve()
+        return network.choose_subnet(self.tag, default_lab=is_default)
 
     def _lay_out(self, count: int, prefix: str, subnet: network.Network) -> None:
         """Write every file of the lab that is missing; keys and libvirt's objects are kept."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.errors import LabError
 from reconciler.lab.process import run
 
-DOCUMENTATION_SUBNETS = ("192.0.2.0/24", "203.0.113.0/24", "198.51.100.0/24")
-"""Subnets for the default lab, best first: RFC 5737 gives them to nobody."""
+DEFAULT_SUBNET = "192.0.2.0/24"
+"""The default lab's subnet where it is free. The other documentation ranges are not taken: a machine
+behind a proxy has been seen to reach its package registry at an address in one of them, and nothing in
+its routes told so."""
 
 FIRST_HOST = 10
 """Host ``labN`` has the address number ``FIRST_HOST + N``; the bridge has number 1."""
@@ -48,7 +51,7 @@ def host_address(subnet: Network, index: int) -> str:
 
 
 def choose_subnet(tag: str, *, default_lab: bool) -> Network:
-    """A /24 that this machine does not use yet.
+    """A /24 that this machine does not use yet, by its addresses, routes, peers and name servers.
 
     Raises:
         LabError: None is left.
@@ -60,22 +63,58 @@ def choose_subnet(tag: str, *, default_lab: bool) -> Network:
     raise LabError("no free subnet is left for a lab", hint="take down labs that are not needed")
 
 
+def given_subnet(text: str) -> Network:
+    """The subnet that somebody asked for.
+
+    Raises:
+        LabError: It is no /24, or this machine uses it.
+    """
+    try:
+        subnet = Network(text)
+    except ValueError as error:
+        raise LabError(f"{text!r} is not an IPv4 subnet: {error}") from error
+    if subnet.prefixlen != 24:
+        raise LabError(f"the lab's subnet must be a /24, not {subnet}")
+    clash = next((network for network in _used_networks() if subnet.overlaps(network)), None)
+    if clash is not None:
+        raise LabError(f"this machine already uses {clash}, which overlaps {subnet}")
+    return subnet
+
+
 def _candidates(tag: str, default_lab: bool) -> Iterator[Network]:
+    """Subnets to try: last those of the range for benchmarks (RFC 2544), starting where the tag says."""
     if default_lab:
-        yield from map(Network, DOCUMENTATION_SUBNETS)
+        yield Network(DEFAULT_SUBNET)
     start = int(tag, 16)
     for step in range(256):
         yield Network(f"198.18.{(start + step) % 256}.0/24")
 
 
 def _used_networks() -> list[Network]:
-    """Networks of the machine's own addresses and routes, the default route aside."""
+    """Networks and addresses that this machine has or talks to, the default route aside."""
     routes = json.loads(run(["ip", "-json", "-4", "route"]).stdout or "[]")
     addresses = json.loads(run(["ip", "-json", "-4", "address"]).stdout or "[]")
     found = [route["dst"] for route in routes if route["dst"] != "default"]
     for link in addresses:
         found += [f"{entry['local']}/{entry['prefixlen']}" for entry in link.get("addr_info", ())]
+    found += [*_name_servers(), *_peers()]
     return [Network(text, strict=False) for text in found]
+
+
+def _name_servers() -> list[str]:
+    """IPv4 addresses of the machine's name servers."""
+    try:
+        text = Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return []
+    return re.findall(r"^nameserver\s+(\d+\.\d+\.\d+\.\d+)", text, flags=re.MULTILINE)
+
+
+def _peers() -> list[str]:
+    """IPv4 addresses at the other end of this machine's TCP connections."""
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    remote = {row.split()[2].partition(":")[0] for row in rows} - {"00000000"}
+    return [str(ipaddress.IPv4Address(bytes.fromhex(text)[::-1])) for text in remote]
 
 
 def links() -> set[str]:

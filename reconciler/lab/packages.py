@@ -6,7 +6,6 @@ from typing import Final
 
 DEBIAN_PACKAGES: Final[tuple[str, ...]] = (
     "busybox-static",
-    "cpio",
     "dnsmasq-base",
     "iproute2",
     "iptables",

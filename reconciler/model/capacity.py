@@ -24,6 +24,7 @@ class Demand:
         labels: The machine's own labels, which others' anti-affinity looks at.
         placement: The user's wishes.
         only: The single host where it can be (its kept disks lie there), or None.
+        not_on: Hosts where it cannot be, because a domain that is not ours has its name there.
     """
 
     vm: str
@@ -37,6 +38,7 @@ class Demand:
     labels: Mapping[str, str] = field(default_factory=dict)
     placement: Placement = Placement()
     only: str | None = None
+    not_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

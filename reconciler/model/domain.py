@@ -152,6 +152,7 @@ class ObservedDomain:
         persistent: False for a transient domain.
         applied: The mark in its persistent configuration; None means it is not ours (whoever owns it).
         applied_live: The mark that the running instance was started with or last changed live.
+        foreign_owner: Owner in its mark when that is another installation; else empty.
     """
 
     host: str
@@ -162,6 +163,7 @@ class ObservedDomain:
     persistent: bool = True
     applied: Applied | None = None
     applied_live: Applied | None = None
+    foreign_owner: str = ""
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 from pydantic.alias_generators import to_camel
 
 from reconciler.model.units import Duration, Size
@@ -87,9 +87,20 @@ def check_text(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(check_text)]
-Name = Annotated[str, AfterValidator(check_name)]
-Identifier = Annotated[str, AfterValidator(check_identifier)]
-Mac = Annotated[str, AfterValidator(check_mac)]
+# The patterns are what editors can check while one types; the functions decide.
+Name = Annotated[
+    str, AfterValidator(check_name), Field(json_schema_extra={"pattern": r"^(?![ .-])[ -.0-~]{1,63}(?<! )$"})
+]
+Identifier = Annotated[
+    str,
+    AfterValidator(check_identifier),
+    Field(json_schema_extra={"pattern": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+]
+Mac = Annotated[
+    str,
+    AfterValidator(check_mac),
+    Field(json_schema_extra={"pattern": r"^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$"}),
+]
 
 
 class Manifest(BaseModel):
@@ -252,7 +263,7 @@ class Spread(Manifest):
 
     selector: dict[str, str] = Field(min_length=1)
     over: str = "host"
-    max_skew: int = Field(default=1, ge=1)
+    max_skew: int = Field(default=1, ge=1, strict=True)
     policy: Policy = Policy.PREFERRED
 
 
@@ -276,8 +287,8 @@ class VirtualMachineSpec(Manifest):
     """
 
     instance_type: Name | None = None
-    cpus: int | None = Field(default=None, ge=1, le=4096)
-    max_cpus: int | None = Field(default=None, ge=1, le=4096)
+    cpus: int | None = Field(default=None, ge=1, le=4096, strict=True)
+    max_cpus: int | None = Field(default=None, ge=1, le=4096, strict=True)
     memory: Size | None = None
     max_memory: Size | None = None
     architecture: Identifier | None = None
@@ -289,14 +300,14 @@ class VirtualMachineSpec(Manifest):
     machine: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9._-]+$")
     console: Console | None = Console.SERIAL
     description: Text | None = Field(default=None, max_length=4096)
-    autostart: bool | None = None
+    autostart: StrictBool | None = None
     run_strategy: RunStrategy = RunStrategy.ALWAYS
     placement: Placement = Placement()
     update_policy: UpdatePolicy = UpdatePolicy.LIVE
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
     stop_timeout: Duration = 60
-    protect: bool = False
-    suspend: bool = False
+    protect: StrictBool = False
+    suspend: StrictBool = False
     ignore: tuple[str, ...] = ()
     xml_template: str | None = None
 
@@ -341,8 +352,8 @@ class VirtualMachine(Manifest):
 class InstanceTypeSpec(Manifest):
     """A size preset; a machine's own fields win over it. Sizes in bytes."""
 
-    cpus: int = Field(ge=1, le=4096)
-    max_cpus: int | None = Field(default=None, ge=1, le=4096)
+    cpus: int = Field(ge=1, le=4096, strict=True)
+    max_cpus: int | None = Field(default=None, ge=1, le=4096, strict=True)
     memory: Size
     max_memory: Size | None = None
     root_disk_size: Size | None = None

@@ -16,6 +16,7 @@ _BINARY = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 <
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _FACTORS = {"": 1, **_BINARY, **_DECIMAL}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+_LONGEST = 40
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -23,15 +24,15 @@ def parse_size(value: object) -> int:
     """Bytes of ``2Gi``, ``512Mi``, ``1.5Gi``, ``1024``.
 
     Raises:
-        ValueError: Not a size, negative, or not a whole number of bytes.
+        ValueError: Not a size, negative, not a whole number of bytes, or 8Ei and more.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError("a size cannot be negative")
-        return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        return _bounded(value)
+    match = _SIZE.fullmatch(value) if isinstance(value, str) and len(value) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{value!r} is not a size: write for example 512Mi, 2Gi or plain bytes")
+        raise ValueError(f"{_shown(value)} is not a size: write for example 512Mi, 2Gi or plain bytes")
     number, suffix = match.groups()
     # Through integers: 0.1Gi as a float would not be a whole number of bytes by rounding alone.
     whole, _, fraction = number.partition(".")
@@ -41,7 +42,20 @@ def parse_size(value: object) -> int:
     size, rest = divmod(scaled, scale)
     if rest:
         raise ValueError(f"{value!r} is not a whole number of bytes")
+    return _bounded(size)
+
+
+def _bounded(size: int) -> int:
+    """Libvirt and files count in 64 bits, with a sign."""
+    if size >= 1 << 63:
+        raise ValueError("a size is less than 8Ei")
     return size
+
+
+def _shown(value: object) -> str:
+    """A value for a message; one that is endless is cut."""
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 
 def format_size(size: int) -> str:
@@ -62,9 +76,9 @@ def parse_duration(value: object) -> int:
         if value < 0:
             raise ValueError("a duration cannot be negative")
         return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and 0 < len(value) <= _LONGEST else None
     if match is None:
-        raise ValueError(f"{value!r} is not a duration: write for example 90s, 5m or 1h30m")
+        raise ValueError(f"{_shown(value)} is not a duration: write for example 90s, 5m or 1h30m")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 

@@ -118,8 +118,9 @@ class Connection:
             HostError: It cannot be opened; the message says why, the hint what to do.
         """
         eventloop.ensure()
+        uri = openable(host.uri)
         try:
-            return cls(libvirt.open(openable(host.uri)), listener)
+            return cls(_open(uri), listener)
         except libvirt.libvirtError as error:
             raise explain(host, error) from error
 
@@ -155,9 +156,7 @@ class Connection:
             (libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, listener.pool),
             (libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH, listener.pool_refreshed),
         ):
-            self._register(
-                raw.storagePoolEventRegisterAny, raw.storagePoolEventDeregisterAny, event, heard
-            )
+            self._register(raw.storagePoolEventRegisterAny, raw.storagePoolEventDeregisterAny, event, heard)
         self._register(
             raw.networkEventRegisterAny,
             raw.networkEventDeregisterAny,
@@ -175,3 +174,13 @@ class Connection:
         with suppress(libvirt.libvirtError):
             number = register(None, event, heard, None)
             self._undo.append(lambda: deregister(number))
+
+
+def _open(uri: str) -> libvirt.virConnect:
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        # ssh gave up before libvirt wrote to it: this once, its reason is not in the message.
+        if "Cannot write data" not in str(error):
+            raise
+    return libvirt.open(uri)

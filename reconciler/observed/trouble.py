@@ -151,22 +151,12 @@ def explain_text(host: Host, text: str, *, denied: bool = False) -> HostError:
     return HostError(host.name, rule.status.value, message, hint=rule.remedy)
 
 
-def slow(host: Host, *, still: bool = False) -> HostError:
-    """The host did not answer within its deadline.
-
-    Args:
-        host: The host.
-        still: An earlier question has been waiting since before this one.
-    """
-    words = (
-        "an earlier question to it is still without an answer"
-        if still
-        else f"it did not answer within {host.deadline:g} s"
-    )
+def slow(host: Host) -> HostError:
+    """The host did not answer within its deadline."""
     return HostError(
         host.name,
         HostStatus.SLOW.value,
-        words,
+        f"it did not answer within {host.deadline:g} s",
         hint="see whether its libvirtd hangs ('virsh list' there) or the network drops packets; "
         "a slow line needs a larger reconciler_deadline",
     )

@@ -135,7 +135,7 @@ class Store(Protocol):
 
         A machine on record keeps its uid and host, and a uid keeps its machine, unless the machine of
         that record is named in `void`: then the caller vouches that the old record means nothing
-        any more (its host is declared dead, its uid was never pushed).
+        any more (its host is declared dead, its uid was never pushed), and it goes.
 
         Raises:
             IntentConflictError: An intent contradicts a record that is not void.

@@ -23,13 +23,16 @@ class Records(Session):
     def commit_intents(self, intents: Iterable[Record], *, void: Collection[str] = ()) -> None:
         """See `Store.commit_intents`."""
         wanted = {intent.vm: intent for intent in intents}
+        void = frozenset(void)
         with self._writing() as connection:
             existing = self.records()
-            conflicts = tuple(find_conflicts(wanted, existing, frozenset(void)))
+            conflicts = tuple(find_conflicts(wanted, existing, void))
             if conflicts:
                 raise IntentConflictError(conflicts)
             changed = [record for record in wanted.values() if existing.get(record.vm) != record]
             replace_rows(connection, schema.records, map(asdict, changed))
+            dropped = (existing.keys() & void) - wanted.keys()
+            delete_rows(connection, schema.records, [{"vm": vm} for vm in dropped])
             self._forget("records")
 
     def put_records(self, records: Iterable[Record]) -> None:

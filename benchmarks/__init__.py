@@ -1,0 +1,1 @@
+"""What is fast, shown as ratios. `scripts/bench` runs every module here that has a function `run`."""

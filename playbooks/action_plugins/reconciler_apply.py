@@ -1,0 +1,193 @@
+# Copyright: the reconciler project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out one host's whole part of a plan, over libvirt, from the controller.
+
+    - reconciler_apply:
+        run: /path/of/the/run      # the folder that `reconciler` wrote
+
+The plan is read as data from ``run/hosts/<host>.json``.  Nothing in it is ever a variable or a template
+of Ansible's.  A host without a file has nothing to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# Ansible puts the folders beside a playbook on the path of modules, which run on hosts, but not on that
+# of plugins, which run here.
+_UTILS = str(Path(__file__).resolve().parent.parent / "plugin_utils")
+if _UTILS not in sys.path:
+    sys.path.insert(0, _UTILS)
+
+from reconciler_apply.executor import Executor  # noqa: E402
+from reconciler_apply.guard import Guard  # noqa: E402
+from reconciler_apply.outcome import CHANGED, FAILED, SKIPPED, Result, StepError  # noqa: E402
+
+display = Display()
+
+_WRONG_DIGEST = 65
+_MOVE_IN = """set -e
+if [ "$1" != "$2" ]; then cp -- "$1" "$2"; fi
+sum=$(sha256sum < "$2")
+if [ "${sum%% *}" != "$4" ]; then rm -f -- "$2"; exit 65; fi
+chmod 0644 -- "$2"
+sync -- "$2" 2>/dev/null || sync
+mv -f -- "$2" "$3"
+"""
+"""From where it arrived ($1) to a part beside the target ($2); checked against $4, it becomes $3."""
+
+
+class ActionModule(ActionBase):
+    """One task for one host."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Carry the host's document out; its results are data under ``actions``."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, arguments = self.validate_argument_spec({"run": {"type": "path", "required": True}})
+        directory = Path(arguments["run"])
+        document = _read(directory, str(variables["inventory_hostname"]))
+        if document is None:
+            return result | {"changed": False, "msg": "nothing to do", "actions": []}
+        executor = Executor(
+            document,
+            directory,
+            AnsibleCarrier(self, variables),
+            check=self._task.check_mode,
+            tell=_show if Guard(directory).by_hand else lambda _: None,
+        )
+        return result | _summary(executor.run(), diff=self._task.diff)
+
+
+def _read(directory: Path, host: str) -> dict[str, Any] | None:
+    if not (directory / "hosts").is_dir():
+        raise AnsibleActionFail(f"{directory} is not a run of reconciler: it has no folder 'hosts'")
+    try:
+        text = (directory / "hosts" / f"{quote(host, safe='')}.json").read_text()
+    except FileNotFoundError:
+        return None
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def _summary(results: list[Result], *, diff: bool) -> dict[str, Any]:
+    bad = [result for result in results if result.outcome == FAILED]
+    skipped = sum(result.outcome == SKIPPED for result in results)
+    summary: dict[str, Any] = {
+        "changed": any(result.outcome == CHANGED for result in results),
+        "actions": [result.as_data() for result in results],
+        "msg": f"{len(results)} actions, {len(bad)} failed, {skipped} skipped",
+    }
+    if bad:
+        told = "; ".join(f"{result.id}: {result.message}" for result in bad)
+        summary |= {"failed": True, "msg": f"{summary['msg']}: {told}"}
+    if diff:
+        summary["diff"] = [_diff(result) for result in results if result.diff]
+    return summary
+
+
+def _diff(result: Result) -> dict[str, str]:
+    before, after = result.diff or ("", "")
+    return {"before": before, "after": after, "before_header": result.id, "after_header": result.id}
+
+
+def _show(result: Result) -> None:
+    """For a person at a terminal; the daemon reads progress.jsonl instead."""
+    tail = f": {result.message}" if result.message else ""
+    display.display(f"  {result.id}: {result.outcome}{tail}")
+
+
+class AnsibleCarrier:
+    """Brings image files to the host over Ansible's own connection."""
+
+    def __init__(self, action: ActionModule, variables: dict[str, Any]) -> None:
+        self._action = action
+        self._variables = variables
+
+    def copy(self, source: Path, target: str, sha256: str) -> None:
+        """Copy a file of the controller into a folder of the host.
+
+        Raises:
+            StepError: HostUnreachable, ChecksumMismatch, PoolFull or CopyFailed.
+        """
+        folder, name = os.path.split(target)
+        part = f"{folder}/.{name}.part"
+        try:
+            arrived = self._arrival(part)
+            self._action._transfer_file(str(source), arrived)
+            answer = self._module(
+                "ansible.builtin.command",
+                {"argv": ["sh", "-c", _MOVE_IN, "sh", arrived, part, target, sha256]},
+            )
+        except AnsibleConnectionFailure as error:
+            raise StepError("HostUnreachable", str(error)) from error
+        except AnsibleError as error:
+            raise _transfer_failure(str(error), "CopyFailed") from error
+        if answer.get("rc") == _WRONG_DIGEST:
+            raise StepError(
+                "ChecksumMismatch", f"{source} is not what its sha256 says, or was damaged on the way"
+            )
+        _require(answer, "CopyFailed")
+
+    def fetch(self, url: str, target: str, sha256: str) -> None:
+        """Let the host fetch a file.
+
+        Raises:
+            StepError: HostUnreachable, ChecksumMismatch, PoolFull or FetchFailed.
+        """
+        folder, _name = os.path.split(target)
+        arguments = {
+            "url": url,
+            "dest": target,
+            "checksum": f"sha256:{sha256}",
+            "tmp_dest": folder,
+            "mode": "0644",
+        }
+        try:
+            answer = self._module("ansible.builtin.get_url", arguments)
+        except AnsibleConnectionFailure as error:
+            raise StepError("HostUnreachable", str(error)) from error
+        except AnsibleError as error:
+            raise _transfer_failure(str(error), "FetchFailed") from error
+        _require(answer, "FetchFailed")
+
+    def _arrival(self, part: str) -> str:
+        """Where the file lands first: beside its place, or where a user without rights may write."""
+        if self._action._connection.become is None:
+            return part
+        return self._action._connection._shell.join_path(self._action._make_tmp_path(), "image")
+
+    def _module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._action._execute_module(
+            module_name=name, module_args=arguments, task_vars=self._variables
+        )
+        return answer
+
+
+def _require(answer: dict[str, Any], reason: str) -> None:
+    if answer.get("unreachable"):
+        raise StepError("HostUnreachable", str(answer.get("msg", "")))
+    if answer.get("failed") or answer.get("rc", 0) != 0:
+        raise _transfer_failure(str(answer.get("stderr") or answer.get("msg") or answer), reason)
+
+
+def _transfer_failure(text: str, reason: str) -> StepError:
+    if "No space left" in text:
+        return StepError("PoolFull", text)
+    if "checksum" in text and "did not match" in text:
+        return StepError("ChecksumMismatch", text, terminal=True)
+    return StepError(reason, text)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps on disks and interfaces of a running domain. What the next start uses, `redefine` writes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import libvirt
+
+from .outcome import Step, StepError
+from .session import Session
+from .trouble import is_code
+
+_LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+_RELEASE_SECONDS = 30
+"""How long a guest may take to let go of a device."""
+
+_Finder = Callable[[libvirt.virDomain, str], "ET.Element | None"]
+
+
+def attach_disk(session: Session, step: Step) -> str | None:
+    """Plug a disk in, unless it is there."""
+    domain = session.ours(step)
+    if not domain.isActive():
+        return None
+    present = _disk(domain, step["target"])
+    if present is not None:
+        path = _path(present)
+        if path == step["path"]:
+            return None
+        raise StepError(
+            "TargetTaken", f"{step['target']} of {domain.name()!r} is {path or 'another device'} already"
+        )
+    session.about_to(f"attach {step['target']} to {domain.name()}")
+    domain.attachDeviceFlags(step["xml"], _LIVE)
+    return f"attached {step['target']}"
+
+
+def detach_disk(session: Session, step: Step) -> str | None:
+    """Pull a disk out, and wait until the guest let go."""
+    domain = session.ours(step)
+    return _detach(session, domain, step["target"], _disk)
+
+
+def attach_interface(session: Session, step: Step) -> str | None:
+    """Plug an interface in, unless it is there."""
+    domain = session.ours(step)
+    if not domain.isActive() or _interface(domain, step["mac"]) is not None:
+        return None
+    session.about_to(f"attach {step['mac']} to {domain.name()}")
+    domain.attachDeviceFlags(step["xml"], _LIVE)
+    return f"attached {step['mac']}"
+
+
+def detach_interface(session: Session, step: Step) -> str | None:
+    """Pull an interface out, and wait until the guest let go."""
+    domain = session.ours(step)
+    return _detach(session, domain, step["mac"], _interface)
+
+
+def grow_disk(session: Session, step: Step) -> str | None:
+    """Grow a disk, under the running guest or in its pool; never shrink it."""
+    domain = session.ours(step)
+    size = step["size"]
+    if domain.isActive() and _disk(domain, step["target"]) is not None:
+        if domain.blockInfo(step["target"])[0] >= size:
+            return None
+        session.about_to(f"grow {step['target']} of {domain.name()} to {size} bytes")
+        domain.blockResize(step["target"], size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        return f"grown to {size} bytes"
+    volume = session.conn.storageVolLookupByPath(step["path"])
+    if volume.info()[1] >= size:
+        return None
+    session.about_to(f"grow {step['path']} to {size} bytes")
+    volume.resize(size, 0)
+    return f"grown to {size} bytes"
+
+
+def _detach(session: Session, domain: libvirt.virDomain, key: str, find: _Finder) -> str | None:
+    if not domain.isActive():
+        return None
+    present = find(domain, key)
+    if present is None:
+        return None
+    session.about_to(f"detach {key} from {domain.name()}")
+    try:
+        domain.detachDeviceFlags(ET.tostring(present, encoding="unicode"), _LIVE)
+    except libvirt.libvirtError as error:
+        if not is_code(error, libvirt.VIR_ERR_DEVICE_MISSING):
+            raise
+    if not session.wait(lambda: _gone(domain, key, find), _RELEASE_SECONDS):
+        raise StepError(
+            "GuestHoldsDevice",
+            f"the guest of {domain.name()!r} did not let go of {key} within {_RELEASE_SECONDS} s",
+        )
+    return f"detached {key}"
+
+
+def _gone(domain: libvirt.virDomain, key: str, find: _Finder) -> bool:
+    return not domain.isActive() or find(domain, key) is None
+
+
+def _devices(domain: libvirt.virDomain) -> ET.Element:
+    devices = ET.fromstring(domain.XMLDesc(0)).find("devices")
+    return devices if devices is not None else ET.Element("devices")
+
+
+def _disk(domain: libvirt.virDomain, target: str) -> ET.Element | None:
+    for disk in _devices(domain).findall("disk"):
+        found = disk.find("target")
+        if found is not None and found.get("dev") == target:
+            return disk
+    return None
+
+
+def _path(disk: ET.Element) -> str:
+    source = disk.find("source")
+    return source.get("file", "") if source is not None else ""
+
+
+def _interface(domain: libvirt.virDomain, mac: str) -> ET.Element | None:
+    for interface in _devices(domain).findall("interface"):
+        found = interface.find("mac")
+        if found is not None and found.get("address", "").lower() == mac.lower():
+            return interface
+    return None

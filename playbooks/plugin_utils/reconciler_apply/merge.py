@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""New values into an existing domain's XML, leaving everything that we don't model as it is. Pure.
+
+Only the fields that differ are transplanted from the freshly rendered XML: the CD drive that somebody
+added, the pinned cpus, the device addresses stay.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable
+
+from . import mark
+
+_FIELD = re.compile(r"(?P<part>\w+)(?:\[(?P<key>[^\]]+)\])?(?:\.(?P<attribute>\w+))?")
+_OUTSIDE_THE_XML = frozenset(["autostart", "state", "metadata", "image"])
+
+
+def merge(current: str, rendered: str, fields: Iterable[str]) -> str:
+    """The current XML with `fields` as they are in the rendered one, and with its mark.
+
+    Args:
+        current: The domain's persistent XML.
+        rendered: The whole domain as it shall be.
+        fields: Paths such as ``memory`` or ``disks[data].path``.
+
+    Raises:
+        ValueError: A field that cannot be changed in an existing domain.
+    """
+    domain, wanted = parse(current), parse(rendered)
+    by_part: dict[str, list[re.Match[str]]] = {}
+    for path in fields:
+        match = _FIELD.fullmatch(path)
+        if match is None or match["part"] not in _PARTS.keys() | _OUTSIDE_THE_XML:
+            raise ValueError(f"the field {path} of an existing domain cannot be changed")
+        by_part.setdefault(match["part"], []).append(match)
+    for part, transplant in _PARTS.items():
+        if part in by_part:
+            transplant(domain, wanted, by_part[part])
+    _mark(domain, wanted, renew_paths="template" in by_part)
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def same(one: str, other: str) -> bool:
+    """True if two documents differ in spelling at most."""
+    return ET.canonicalize(one, strip_text=True) == ET.canonicalize(other, strip_text=True)
+
+
+def parse(text: str) -> ET.Element:
+    """Parse, remembering the prefixes of foreign namespaces, so that they come out as they went in."""
+    for _, (prefix, uri) in ET.iterparse(io.StringIO(text), events=("start-ns",)):
+        if prefix and not re.fullmatch(r"ns\d+", prefix):
+            ET.register_namespace(prefix, uri)
+    return ET.fromstring(text)
+
+
+def _mark(domain: ET.Element, wanted: ET.Element, *, renew_paths: bool) -> None:
+    metadata = _child(domain, "metadata")
+    new = copy.deepcopy(wanted.find(f"metadata/{mark.TAG}"))
+    old = metadata.find(mark.TAG)
+    if new is None:
+        return
+    if not renew_paths:
+        new.attrib.pop("template", None)
+        if old is not None and old.get("template"):
+            new.set("template", old.get("template", ""))
+    if old is not None:
+        metadata.remove(old)
+    metadata.append(new)
+
+
+def _cpus(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    new = wanted.find("vcpu")
+    if new is None:
+        return
+    vcpu = _child(domain, "vcpu")
+    vcpu.set("current", new.get("current") or new.text or "1")
+    _drop_needless_current(vcpu)
+
+
+def _max_cpus(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    new = wanted.find("vcpu")
+    if new is None:
+        return
+    vcpu = _child(domain, "vcpu")
+    if vcpu.get("current") is None and vcpu.text:
+        vcpu.set("current", str(min(int(vcpu.text), int(new.text or "1"))))
+    vcpu.text = new.text
+    _drop_needless_current(vcpu)
+    # Both list the cpus one by one, or by a product, that no longer fits; libvirt would refuse them.
+    _remove(domain, "vcpus")
+    topology = domain.find("cpu/topology")
+    if topology is not None and _product(topology) != int(new.text or "1"):
+        _remove(_child(domain, "cpu"), "topology")
+
+
+def _drop_needless_current(vcpu: ET.Element) -> None:
+    if vcpu.get("current") == vcpu.text:
+        del vcpu.attrib["current"]
+
+
+def _product(topology: ET.Element) -> int:
+    product = 1
+    for name in ("sockets", "dies", "clusters", "cores", "threads"):
+        product *= int(topology.get(name, "1"))
+    return product
+
+
+def _whole(tag: str) -> Callable[[ET.Element, ET.Element, list[re.Match[str]]], None]:
+    """A transplant that replaces one element, or removes it where it is not wanted."""
+
+    def transplant(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+        _replace(domain, wanted, tag)
+
+    return transplant
+
+
+def _virt_type(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    domain.set("type", wanted.get("type", ""))
+    _replace(domain, wanted, "cpu")
+
+
+def _machine(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    old, new = domain.find("os/type"), wanted.find("os/type")
+    if old is None or new is None:
+        return
+    before = old.get("machine", "")
+    old.attrib.update({name: new.attrib[name] for name in ("arch", "machine") if name in new.attrib})
+    if ("q35" in before) != ("q35" in old.get("machine", "")):
+        _forget_pci(_child(domain, "devices"), _child(wanted, "devices"))
+
+
+def _forget_pci(devices: ET.Element, wanted: ET.Element) -> None:
+    """Another chipset has other slots: libvirt finds addresses, and adds disk controllers as needed."""
+    for device in list(devices):
+        if device.tag == "controller" and device.get("type") in ("pci", "ide", "sata"):
+            devices.remove(device)
+            continue
+        for address in device.findall("address[@type='pci']"):
+            device.remove(address)
+    devices.extend(copy.deepcopy(port) for port in wanted.findall("controller[@type='pci']"))
+
+
+def _firmware(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    old, new = _child(domain, "os"), _child(wanted, "os")
+    for tag in ("loader", "nvram", "firmware"):
+        _remove(old, tag)
+    old.attrib.pop("firmware", None)
+    old.attrib.update(new.attrib)
+
+
+def _console(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    devices, new = _child(domain, "devices"), _child(wanted, "devices")
+    for tag in ("serial", "console"):
+        _remove(devices, tag)
+        devices.extend(copy.deepcopy(device) for device in new.findall(tag))
+
+
+def _disks(domain: ET.Element, wanted: ET.Element, matches: list[re.Match[str]]) -> None:
+    """Add, change or remove the disks that `matches` name; a size is not in the XML."""
+    matches = [match for match in matches if match["attribute"] != "size"]
+    devices, new = _child(domain, "devices"), _child(wanted, "devices")
+    old_disks, new_disks = _disks_of(devices), _disks_of(new)
+    for target in _chosen(domain, wanted, matches, ("disks", "target"), old_disks.keys() | new_disks.keys()):
+        old, fresh = old_disks.get(target), new_disks.get(target)
+        if old is not None and fresh is not None:
+            _change_disk(old, fresh)
+        elif old is not None:
+            devices.remove(old)
+        elif fresh is not None:
+            _add_disk(domain, new, copy.deepcopy(fresh))
+
+
+def _disks_of(devices: ET.Element) -> dict[str, ET.Element]:
+    disks = {}
+    for disk in devices.findall("disk"):
+        target = disk.find("target")
+        if disk.get("device", "disk") == "disk" and target is not None:
+            disks[target.get("dev", "")] = disk
+    return disks
+
+
+def _change_disk(old: ET.Element, new: ET.Element) -> None:
+    source, driver, target = _child(new, "source"), _child(new, "driver"), _child(new, "target")
+    if old.get("type") != "file" or _child(old, "source").get("file") != source.get("file"):
+        old.set("type", "file")
+        _replace(old, new, "source")
+        _remove(old, "backingStore")
+    _child(old, "driver").attrib.update(driver.attrib)
+    if _child(old, "target").get("bus") != target.get("bus"):
+        _child(old, "target").set("bus", target.get("bus", ""))
+        _remove(old, "address")
+
+
+def _add_disk(domain: ET.Element, wanted_devices: ET.Element, disk: ET.Element) -> None:
+    devices = _child(domain, "devices")
+    if domain.find("os/boot") is not None or devices.find("*/boot") is not None:
+        _remove(disk, "boot")
+    if _child(disk, "target").get("bus") == "scsi" and devices.find("controller[@type='scsi']") is None:
+        devices.extend(copy.deepcopy(one) for one in wanted_devices.findall("controller[@type='scsi']"))
+    devices.append(disk)
+
+
+def _interfaces(domain: ET.Element, wanted: ET.Element, matches: list[re.Match[str]]) -> None:
+    """Add, change or remove the interfaces that `matches` name."""
+    devices = _child(domain, "devices")
+    old_nics, new_nics = _interfaces_of(devices), _interfaces_of(_child(wanted, "devices"))
+    for mac in _chosen(domain, wanted, matches, ("interfaces", "mac"), old_nics.keys() | new_nics.keys()):
+        old, fresh = old_nics.get(mac), new_nics.get(mac)
+        if old is not None and fresh is not None:
+            old.set("type", fresh.get("type", ""))
+            _replace(old, fresh, "source")
+            if fresh.find("model") is not None:
+                _replace(old, fresh, "model")
+        elif old is not None:
+            devices.remove(old)
+        elif fresh is not None:
+            devices.append(copy.deepcopy(fresh))
+
+
+def _interfaces_of(devices: ET.Element) -> dict[str, ET.Element]:
+    nics = {}
+    for nic in devices.findall("interface"):
+        mac = nic.find("mac")
+        if mac is not None:
+            nics[mac.get("address", "").lower()] = nic
+    return nics
+
+
+def _chosen(
+    domain: ET.Element,
+    wanted: ET.Element,
+    matches: list[re.Match[str]],
+    part: tuple[str, str],
+    everything: Iterable[str],
+) -> list[str]:
+    """What the fields' keys identify: a key is a name in the old mark or the new, or the thing itself."""
+    if any(match["key"] is None for match in matches):
+        return sorted(everything)
+    chosen: set[str] = set()
+    for names in (mark.devices(one.find(f"metadata/{mark.TAG}"), *part) for one in (domain, wanted)):
+        chosen.update(*(names.get(match["key"], {match["key"]}) for match in matches))
+    return sorted(chosen)
+
+
+def _template(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    """What the old template set goes, what the new one sets comes; the marks say which paths those are."""
+    marks = (one.find(f"metadata/{mark.TAG}") for one in (domain, wanted))
+    paths = {path for one in marks if one is not None for path in one.get("template", "").split()}
+    for path in sorted(paths):
+        container, _slash, tag = path.rpartition("/")
+        if path == "devices/controller":
+            _usb_controllers(_child(domain, "devices"), _child(wanted, "devices"))
+        elif container:
+            _replace(_child(domain, container), _child(wanted, container), tag)
+        else:
+            _replace(domain, wanted, tag)
+
+
+def _usb_controllers(devices: ET.Element, wanted: ET.Element) -> None:
+    """The one sort of controller whose presence a template decides; libvirt manages the others itself."""
+    for controller in devices.findall("controller[@type='usb']"):
+        devices.remove(controller)
+    devices.extend(copy.deepcopy(one) for one in wanted.findall("controller[@type='usb']"))
+
+
+def _child(parent: ET.Element, tag: str) -> ET.Element:
+    found = parent.find(tag)
+    return found if found is not None else ET.SubElement(parent, tag)
+
+
+def _remove(parent: ET.Element, tag: str) -> None:
+    for child in parent.findall(tag):
+        parent.remove(child)
+
+
+def _replace(parent: ET.Element, wanted: ET.Element, tag: str) -> None:
+    tag = _qualified(tag)
+    _remove(parent, tag)
+    parent.extend(copy.deepcopy(child) for child in wanted.findall(tag))
+
+
+def _qualified(tag: str) -> str:
+    prefix, colon, local = tag.partition(":")
+    if not colon or prefix not in ("qemu", "lxc"):
+        return tag
+    return f"{{http://libvirt.org/schemas/domain/{prefix}/1.0}}{local}"
+
+
+_PARTS: dict[str, Callable[[ET.Element, ET.Element, list[re.Match[str]]], None]] = {
+    "virt_type": _virt_type,
+    "machine": _machine,
+    "arch": _machine,
+    "firmware": _firmware,
+    "max_cpus": _max_cpus,
+    "cpus": _cpus,
+    "max_memory": _whole("memory"),
+    "memory": _whole("currentMemory"),
+    "description": _whole("description"),
+    "console": _console,
+    "disks": _disks,
+    "interfaces": _interfaces,
+    "template": _template,
+}
+"""Field to how it is transplanted, in the order in which they must happen."""

@@ -1,0 +1,161 @@
+"""When to tick: the period, libvirt's events, a change of the desired state. One plain sentence a tick."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from reconciler.engine import Engine, Tick
+from reconciler.errors import ReconcilerError
+from reconciler.model.config import DaemonConfig
+from reconciler.model.plan import ActionResult, Outcome, Verb
+from reconciler.service.logs import fields
+from reconciler.service.metrics import Metrics
+from reconciler.service.notify import Notifier, Watchdog
+from reconciler.service.signals import Stop
+from reconciler.service.wake import Waker
+from reconciler.store.base import Subject
+from reconciler.store.base import Tick as StoredTick
+
+_log = logging.getLogger(__name__)
+
+LONGEST_SILENCE = 300.0
+"""Seconds that one look, or one action of a push, may take before systemd's watchdog thinks us dead."""
+
+
+class Daemon:
+    """Ticks until it is asked to stop.
+
+    A tick that fails is a sentence in the log and is tried again; it never ends the daemon.
+    """
+
+    def __init__(self, engine: Engine, waker: Waker, notifier: Notifier, watchdog: Watchdog, metrics: Metrics) -> None:
+        self._engine = engine
+        self._waker = waker
+        self._notifier = notifier
+        self._watchdog = watchdog
+        self._metrics = metrics
+        self._config: DaemonConfig = engine.rooms.config.daemon
+        self._said = ""
+
+    def run(self, stop: Stop) -> None:
+        """Tick until `stop` is requested. Tells systemd when the first tick is over."""
+        self._watchdog.promise(LONGEST_SILENCE)
+        self._engine.recover()
+        reasons: tuple[str, ...] = ("start",)
+        ready = False
+        while not stop.requested:
+            busy = self._turn(reasons)
+            if not ready:
+                self._notifier.ready(self._said)
+                ready = True
+            if stop.requested:
+                break
+            # After a push the hosts are read again at once: what it made possible is not left for a period.
+            pause = 0.0 if busy else self._pause()
+            self._watchdog.promise(pause + LONGEST_SILENCE)
+            reasons = self._waker.wait(pause, self._config.settle)
+        self._notifier.stopping(f"stopping: {stop.reason}")
+        _log.info("stopped", extra=fields(reason=stop.reason))
+
+    def _pause(self) -> float:
+        """Seconds until the next tick: the period, or less when a machine's next attempt is due before."""
+        now = time.time()
+        due = [r.not_before - now for r in self._engine.rooms.store.retries().values() if not r.terminal]
+        return min([float(self._config.period), *(max(0.1, wait) for wait in due)])
+
+    def _turn(self, reasons: tuple[str, ...]) -> bool:
+        """One tick. True if it changed something, so that another look is worth it."""
+        started = time.monotonic()
+        self._watchdog.promise(LONGEST_SILENCE)
+        fetched = self._fetch(reasons)
+        try:
+            tick = self._engine.reconcile_once(on_progress=self._progress)
+        except ReconcilerError as error:
+            self._failed(error, time.monotonic() - started)
+            return False
+        seconds = time.monotonic() - started
+        sentence = sentence_of(tick)
+        if tick.results or fetched or sentence != self._said:
+            _log.info(sentence, extra=fields(seconds=round(seconds, 2), because=",".join(reasons) or "period"))
+        self._tell(sentence, tick.look.plan.revision, seconds, ok=True)
+        self._measure(tick)
+        return any(result.outcome is Outcome.CHANGED for result in tick.results)
+
+    def _fetch(self, reasons: tuple[str, ...]) -> bool:
+        if reasons and "start" not in reasons:
+            return False
+        try:
+            return self._engine.rooms.source.fetch()
+        except ReconcilerError as error:
+            _log.warning("the remote cannot be fetched, the last commit counts", extra=fields(error=error.message))
+            return False
+
+    def _failed(self, error: ReconcilerError, seconds: float) -> None:
+        sentence = f"nothing was done: {error.message}"
+        if sentence != self._said:
+            _log.error(sentence, extra=fields(hint=error.hint))
+        self._tell(sentence, "", seconds, ok=False)
+
+    def _tell(self, sentence: str, revision: str, seconds: float, *, ok: bool) -> None:
+        now = time.time()
+        self._metrics.tick(seconds, now, ok=ok)
+        if sentence == self._said:
+            return
+        self._said = sentence
+        self._notifier.status(sentence.splitlines()[0])
+        self._engine.rooms.store.put_tick(StoredTick(now, sentence, revision, ok))
+
+    def _measure(self, tick: Tick) -> None:
+        self._metrics.fleet(tick.look.fleet)
+        self._metrics.plan(tick.look.plan)
+        self._metrics.results(tick.look.plan, tick.results)
+        self._metrics.machines(self._engine.rooms.store.conditions(Subject.VM))
+
+    def _progress(self, news: ActionResult | str) -> None:
+        self._watchdog.promise(LONGEST_SILENCE)
+        if isinstance(news, str):
+            _log.info(news)
+            return
+        log: Callable[..., None] = _log.warning if news.outcome is Outcome.FAILED else _log.info
+        told = fields(vm=news.vm, host=news.host, action=news.id, seconds=round(news.seconds, 2))
+        log(f"{news.outcome}: {news.id}" + (f": {news.message}" if news.message else ""), extra=told)
+
+
+_VERBS = {
+    Verb.CREATE: "created",
+    Verb.UPDATE: "changed",
+    Verb.REPLACE: "replaced",
+    Verb.DELETE: "deleted",
+}
+
+
+def sentence_of(tick: Tick) -> str:
+    """What a tick saw and did, as one plain sentence."""
+    plan = tick.look.plan
+    broken = {result.vm for result in tick.results if result.outcome in (Outcome.FAILED, Outcome.SKIPPED)}
+    touched = {action.vm for action in plan.actions}
+    parts = []
+    for verb, word in _VERBS.items():
+        names = [c.vm for c in plan.changes if c.verb is verb and c.vm in touched and c.vm not in broken]
+        if names:
+            parts.append(f"{word} {_some(names)}")
+    if broken - {""}:
+        parts.append(f"failed on {_some(sorted(broken - {''}))}")
+    if not parts:
+        parts.append(f"{plan.unchanged} machines are as they shall be")
+    waiting = [change.vm for change in plan.changes if change.deferred and change.vm not in touched]
+    if waiting:
+        parts.append(f"{_some(waiting)} waits for a restart or consent")
+    if plan.blocked:
+        parts.append("blocked: " + _some([f"{entry.vm} ({entry.reason})" for entry in plan.blocked]))
+    silent = sorted(name for name, host in tick.look.fleet.items() if not host.known)
+    if silent:
+        parts.append(f"unknown hosts: {_some(silent)}")
+    return f"{plan.revision[:12]}: " + "; ".join(parts)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -1,0 +1,81 @@
+"""The configuration file: found, read and checked with the same care as the manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.desired.decode import validate
+from reconciler.desired.tree import refused
+from reconciler.desired.yaml_file import documents, to_data
+from reconciler.errors import DesiredStateError, Problem
+from reconciler.model.config import Config
+from reconciler.settings import environment
+
+SYSTEM_CONFIG = Path("/etc/reconciler/reconciler.yaml")
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration and the folder where its relative paths start.
+
+    Attributes:
+        config: What it says.
+        base: Absolute path of its folder; the working directory when there is no file.
+        file: The file, or None: everything is a default.
+    """
+
+    config: Config
+    base: Path
+    file: Path | None = None
+
+
+def load_config(path: Path | None) -> LoadedConfig:
+    """Read the configuration.
+
+    Args:
+        path: The file; None looks at ``RECONCILER_CONFIG``, ``./reconciler.yaml`` and
+            ``/etc/reconciler/reconciler.yaml``, and takes the defaults if there is none of them.
+
+    Raises:
+        DesiredStateError: A file that was named does not exist, or something in it is wrong.
+    """
+    file = path or environment().config
+    if file is None:
+        candidates = (Path("reconciler.yaml"), SYSTEM_CONFIG)
+        file = next((each for each in candidates if each.is_file()), None)
+    if file is None:
+        return LoadedConfig(Config(), Path.cwd())
+    file = file.absolute()
+    return LoadedConfig(_decode(_content(file), str(file)), file.parent, file)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LIMIT + 1)
+    except OSError as error:
+        raise refused(f"the configuration cannot be read: {error.strerror}", str(file)) from error
+    if len(content) > _LIMIT:
+        raise refused(f"the configuration has more than {_LIMIT} bytes", str(file))
+    return content
+
+
+def _decode(content: bytes, file: str) -> Config:
+    found = list(documents(content, file))
+    if not found:
+        return Config()
+    if len(found) > 1:
+        raise DesiredStateError(
+            [found[1].problem((), "a configuration is one document; here a second begins")]
+        )
+    document = found[0]
+    problems: list[Problem] = []
+    data = to_data(document, problems)
+    if problems:
+        raise DesiredStateError(problems)
+    config, mistakes = validate(Config, data)
+    if config is None:
+        raise DesiredStateError([document.problem(m.path, m.message, key=m.at_key) for m in mistakes])
+    return config

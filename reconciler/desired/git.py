@@ -1,0 +1,258 @@
+"""A commit of a git repository as a tree of files: the committed content, never the work tree.
+
+The git program does the work.  It is kept from asking for passwords, from running a remote helper that a
+URL names, and from looking at another repository that the environment of a git hook points to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from reconciler.desired.tree import Content, Listing, inside, is_manifest_file, refused, too_large
+from reconciler.errors import DesiredStateError, Problem
+from reconciler.settings import child_environment
+
+_LOCAL_TIMEOUT = 120.0
+_FETCH_TIMEOUT = 120.0
+_BATCH_BYTES = 64 << 20
+_FILE_MODES = ("100644", "100755", "100664")
+_SUBMODULE = "160000"
+_ENVIRONMENT: Mapping[str, str | None] = {
+    "LC_ALL": "C",
+    "GIT_TERMINAL_PROMPT": "0",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+    # A git hook that runs us sets these, and they would win over the path that was configured.
+    "GIT_DIR": None,
+    "GIT_WORK_TREE": None,
+    "GIT_INDEX_FILE": None,
+    "GIT_OBJECT_DIRECTORY": None,
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES": None,
+    "GIT_NAMESPACE": None,
+    "GIT_PREFIX": None,
+}
+
+
+class GitError(Exception):
+    """The git program failed; the message is what it said, in one line."""
+
+
+class GitTree:
+    """The tree of one ref.
+
+    Args:
+        root: Work tree (or a folder in it), or bare repository.
+        ref: Branch, tag or commit.
+        folder: Only YAML below this folder of it; empty for all.
+        remote: URL or name of a remote that `fetch` follows, or None.
+        limit: Bytes that a file may have.
+    """
+
+    def __init__(self, root: Path, ref: str, folder: str, remote: str | None, limit: int) -> None:
+        self.root = root
+        self._ref = ref
+        self._folder = inside(folder) if folder else ""
+        self._remote = remote
+        self._limit = limit
+        self._blobs: dict[str, str] = {}
+        self._listing: Listing | None = None
+        self._warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See `Tree`."""
+        return self._warnings
+
+    @property
+    def _tracking(self) -> str:
+        """Where the followed ref is kept: another remote or ref must not find what this one left."""
+        digest = hashlib.sha256(f"{self._remote}\n{self._ref}".encode()).hexdigest()[:16]
+        return f"refs/reconciler/{digest}"
+
+    def listing(self) -> Listing:
+        """See `Tree`."""
+        commit = self._commit()
+        if self._listing is None or self._listing.revision != commit:
+            self._listing = self._list(commit)
+        return self._listing
+
+    def version(self, path: str) -> Hashable | None:
+        """See `Tree`."""
+        return self._blobs.get(path)
+
+    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, Content]]:
+        """See `Tree`."""
+        sizes = self._sizes([self._blobs[path] for path in paths])
+        batch: list[str] = []
+        room = _BATCH_BYTES
+        for path, size in zip(paths, sizes, strict=True):
+            if size > self._limit:
+                yield path, too_large(path, size, self._limit)
+                continue
+            if batch and size > room:
+                yield from self._contents(batch)
+                batch, room = [], _BATCH_BYTES
+            batch.append(path)
+            room -= size
+        yield from self._contents(batch)
+
+    def fetch(self) -> bool:
+        """Bring the remote's ref; a failure becomes a warning, and what was fetched before stays."""
+        if self._remote is None:
+            return False
+        try:
+            if not self.root.exists():
+                self._git("init", "--quiet", "--bare", str(self.root), at=None)
+            before = self._resolve(self._tracking)
+            self._git(
+                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options"),
+                *(self._remote, f"+{self._ref}:{self._tracking}"),
+                timeout=_FETCH_TIMEOUT,
+            )
+            moved = self._resolve(self._tracking) != before
+        except GitError as error:
+            self._warnings = (f"cannot fetch {self._ref} from {_without_password(self._remote)}: {error}",)
+            return False
+        self._warnings = ()
+        return moved
+
+    def _commit(self) -> str:
+        """The commit id of the ref."""
+        if self._remote is not None:
+            return self._followed_commit()
+        if not self.root.is_dir():
+            raise refused(f"the source {self.root} does not exist", hint="set source.path, or use --source")
+        try:
+            commit = self._resolve(self._ref)
+            empty = commit is None and self._git("rev-list", "--max-count=1", "--all") == b""
+        except GitError as error:
+            raise _repository_error(self.root, error) from error
+        if commit is None:
+            why = "has no commit yet" if empty else f"has no branch, tag or commit {self._ref!r}"
+            raise refused(f"the git repository {self.root} {why}")
+        return commit
+
+    def _followed_commit(self) -> str:
+        try:
+            commit = self._resolve(self._tracking) if self.root.is_dir() else None
+            if commit is None:
+                self.fetch()
+                commit = None if self._warnings else self._resolve(self._tracking)
+        except GitError as error:
+            raise _repository_error(self.root, error) from error
+        if commit is None:
+            said = self._warnings[0] if self._warnings else f"{self._ref!r} is no commit"
+            raise refused(f"nothing was fetched into {self.root} yet: {said}")
+        return commit
+
+    def _resolve(self, ref: str) -> str | None:
+        """The commit that a ref means, or None when there is no such ref."""
+        try:
+            line = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        except GitError as error:
+            if str(error):
+                raise
+            return None
+        return line.decode().strip()
+
+    def _list(self, commit: str) -> Listing:
+        try:
+            output = self._git("ls-tree", "-r", "-z", commit)
+        except GitError as error:
+            raise _repository_error(self.root, error) from error
+        blobs: dict[str, str] = {}
+        problems = []
+        for line in output.split(b"\0")[:-1]:
+            about, _, raw_path = line.partition(b"\t")
+            mode, _, blob = about.decode().split(" ")
+            path = raw_path.decode(errors="backslashreplace")
+            if mode in _FILE_MODES:
+                blobs[path] = blob
+            elif self._wanted(path) and (mode == _SUBMODULE or is_manifest_file(path)):
+                what = "a submodule" if mode == _SUBMODULE else "a symbolic link"
+                message = f"{what}, which is not read from git; set source.folder to leave it out"
+                problems.append(Problem(path, 0, 0, "", message))
+        wanted = {path: blob for path, blob in blobs.items() if self._wanted(path)}
+        if self._folder and not wanted:
+            raise refused(f"the folder {self._folder} does not exist in {self.root} at {commit[:12]}")
+        self._blobs = blobs
+        files = {path: blob for path, blob in wanted.items() if is_manifest_file(path)}
+        return Listing(commit, files, tuple(problems))
+
+    def _wanted(self, path: str) -> bool:
+        return not self._folder or path.startswith(self._folder + "/")
+
+    def _sizes(self, blobs: Sequence[str]) -> list[int]:
+        lines = self._batch("--batch-check=%(objectsize)", blobs).split(b"\n")[:-1]
+        try:
+            return [int(line) for line in lines]
+        except ValueError as error:
+            raise _repository_error(self.root, GitError("an object is missing")) from error
+
+    def _contents(self, paths: Sequence[str]) -> Iterator[tuple[str, Content]]:
+        output = self._batch("--batch=%(objectsize)", [self._blobs[path] for path in paths])
+        at = 0
+        for path in paths:
+            end = output.index(b"\n", at)
+            size = int(output[at:end])
+            yield path, output[end + 1 : end + 1 + size]
+            at = end + 1 + size + 1
+
+    def _batch(self, option: str, blobs: Sequence[str]) -> bytes:
+        if not blobs:
+            return b""
+        try:
+            return self._git(
+                "cat-file", option, "--buffer", stdin="".join(f"{blob}\n" for blob in blobs).encode()
+            )
+        except GitError as error:
+            raise _repository_error(self.root, error) from error
+
+    def _git(
+        self, *arguments: str, stdin: bytes = b"", timeout: float = _LOCAL_TIMEOUT, at: str | None = "root"
+    ) -> bytes:
+        place = ("-C", str(self.root)) if at is not None else ()
+        try:
+            done = subprocess.run(
+                ["git", *place, *arguments],
+                input=stdin,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                env=child_environment(_ENVIRONMENT),
+                start_new_session=True,  # no terminal: an ssh that wants a password fails at once
+            )
+        except FileNotFoundError as error:
+            raise GitError("the program git is not installed") from error
+        except OSError as error:
+            raise GitError(str(error)) from error
+        except subprocess.TimeoutExpired as error:
+            raise GitError(f"no answer within {timeout:.0f} seconds") from error
+        if done.returncode:
+            raise GitError(" ".join(done.stderr.decode(errors="replace").split()))
+        return done.stdout
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
+def _repository_error(root: Path, error: GitError) -> DesiredStateError:
+    said = str(error)
+    if "dubious ownership" in said:
+        return refused(
+            f"git refuses the repository {root}: it belongs to another user",
+            hint=f"if you trust it: git config --global --add safe.directory {root}",
+        )
+    if "not a git repository" in said:
+        return refused(
+            f"{root} is not a git repository", hint="set source.git to false to read it as a folder"
+        )
+    return refused(f"git cannot read {root}: {said}")

@@ -1,0 +1,341 @@
+"""All files of a source -> one `DesiredState`; reading again costs only what changed."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.desired.check import Catalog, check, is_template_path
+from reconciler.desired.decode import Mistake, SharedParts
+from reconciler.desired.git import GitTree
+from reconciler.desired.images import ImageFile, ImageFiles
+from reconciler.desired.parsed import ParsedFile, parse_file
+from reconciler.desired.tree import FolderTree, Listing, Tree, refused
+from reconciler.desired.yaml_file import Document, documents, show_path
+from reconciler.errors import DesiredStateError, Problem
+from reconciler.model.config import SourceConfig
+from reconciler.model.desired import DesiredState, Origin
+from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+
+
+def open_source(config: SourceConfig, base: Path, digests: Path | None = None) -> Source:
+    """The source that a configuration names.
+
+    Args:
+        config: Where the desired state is.
+        base: Where a relative path starts.
+        digests: A file that remembers the digests of images between processes, or None.
+
+    Raises:
+        DesiredStateError: ``source.folder`` leads out of the source.
+    """
+    root = base / config.path
+    tree: Tree
+    if config.git:
+        tree = GitTree(root, config.ref, config.folder, config.remote, config.max_file_size)
+    else:
+        tree = FolderTree(root, config.folder, config.max_file_size)
+    return Source(tree, ImageFiles(digests))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A mistake of an object, whose line is not known yet."""
+
+    key: str
+    origin: Origin
+    mistake: Mistake
+
+
+class Source:
+    """Reads the desired state, whole and valid, or every mistake in it.
+
+    What did not change since the last read is the same object: a manifest, a file's manifests, and the
+    whole state when nothing changed at all.
+
+    Args:
+        tree: Where the files come from.
+        images: Looks at image files.
+    """
+
+    def __init__(self, tree: Tree, images: ImageFiles) -> None:
+        self._tree = tree
+        self._image_files = images
+        self._pool = SharedParts()
+        self._files: dict[str, ParsedFile] = {}
+        self._looks: dict[str, tuple[Image, ImageFile, Image]] = {}
+        self._texts: dict[str, tuple[object, str]] = {}
+        self._catalog = Catalog()
+        self._checked: dict[str, tuple[ParsedFile, Catalog, tuple[_Finding, ...]]] = {}
+        self._last: tuple[object, DesiredState | DesiredStateError] | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What went wrong with the last `fetch`, in words; empty when nothing did."""
+        return self._tree.warnings
+
+    def fetch(self) -> bool:
+        """Follow the remote, if there is one; True when the ref moved. A failure becomes a warning."""
+        return self._tree.fetch()
+
+    def read(self) -> DesiredState:
+        """The desired state now.
+
+        Raises:
+            DesiredStateError: It is refused, with every mistake in every file.
+        """
+        listing = self._tree.listing()
+        changed = self._update(listing)
+        catalog, image_findings = self._make_catalog()
+        moment = (listing.revision, listing.problems, catalog, image_findings)
+        if self._last is None or changed or self._last[0] != moment:
+            try:
+                self._last = (moment, self._state(listing, catalog, image_findings))
+            except DesiredStateError as error:
+                self._last = (moment, error)
+        state = self._last[1]
+        if isinstance(state, DesiredStateError):
+            raise DesiredStateError(state.problems, hint=state.hint)
+        return state
+
+    def _update(self, listing: Listing) -> bool:
+        """Parse the files that changed; True if there were any."""
+        known = self._files
+        stale = [
+            path
+            for path, version in listing.files.items()
+            if (file := known.get(path)) is None or file.version is None or file.version != version
+        ]
+        gone = known.keys() - listing.files.keys()
+        if not stale and not gone:
+            return False
+        fresh: dict[str, ParsedFile] = {}
+        with _collector_paused():
+            for path, content in self._tree.read(stale):
+                fresh[path] = parse_file(path, listing.files[path], content, self._pool, known.get(path))
+        changed = bool(gone) or any(_differs(known.get(path), file) for path, file in fresh.items())
+        self._files = {path: fresh.get(path) or known[path] for path in listing.files}
+        self._checked = {path: entry for path, entry in self._checked.items() if path in self._files}
+        return changed
+
+    def _make_catalog(self) -> tuple[Catalog, tuple[_Finding, ...]]:
+        """What machines refer to; the very same object as last time if none of it changed."""
+        presets: dict[str, InstanceType] = {}
+        images: dict[str, Image] = {}
+        sizes: dict[str, int] = {}
+        findings: list[_Finding] = []
+        wanted: set[str] = set()
+        broken: set[str] = set()
+        partial = False
+        for path, file in self._files.items():
+            if file.templates:
+                wanted.update(file.templates)
+            if file.broken or file.unreadable:
+                broken.update(file.broken)
+                partial |= file.unreadable
+            for one in file.others:
+                if isinstance(one, InstanceType):
+                    presets[one.name] = one
+                    continue
+                images[one.name], seen = self._resolve(one)
+                sizes[one.name] = seen.size
+                mistake = _image_mistake(one, seen)
+                if mistake is not None:
+                    findings.append(_Finding(f"Image/{one.name}", _origin(file, one, path), mistake))
+        made = Catalog(presets, images, sizes, self._templates(wanted), frozenset(broken), partial)
+        if made != self._catalog:
+            self._catalog = made
+        return self._catalog, tuple(findings)
+
+    def _resolve(self, image: Image) -> tuple[Image, ImageFile]:
+        """The image with an absolute path and its digest, and what a look at its file gave."""
+        if image.spec.path is None:
+            return image, ImageFile(image.spec.sha256 or "", 0)
+        path = (self._tree.root / image.spec.path).absolute()
+        seen = self._image_files.look(path, image.spec.format)
+        known = self._looks.get(image.name)
+        if known is None or known[0] is not image or known[1] != seen:
+            update = {"path": str(path), "sha256": seen.sha256 or None}
+            resolved = image.model_copy(update={"spec": image.spec.model_copy(update=update)})
+            known = self._looks[image.name] = (image, seen, resolved)
+        return known[2], seen
+
+    def _templates(self, wanted: set[str]) -> dict[str, str]:
+        """Text by path of the templates that exist."""
+        texts: dict[str, tuple[object, str]] = {}
+        for path in sorted(wanted):
+            version = self._tree.version(path) if is_template_path(path) else None
+            known = self._texts.get(path)
+            if version is not None and known is not None and known[0] == version:
+                texts[path] = known
+            elif version is not None:
+                for _, content in self._tree.read([path]):
+                    text = _decoded(content)
+                    if text is not None:
+                        texts[path] = (version, text)
+        self._texts = texts
+        return {path: text for path, (_, text) in texts.items()}
+
+    def _state(self, listing: Listing, catalog: Catalog, findings: Iterable[_Finding]) -> DesiredState:
+        files = self._files
+        machines: dict[str, VirtualMachine] = {}
+        origins: dict[str, Origin] = {}
+        for file in files.values():
+            machines.update(file.machines)
+            origins.update(file.origins)
+        found = [*findings, *self._twins(origins), *self._mac_twins(origins)]
+        for path, file in files.items():
+            found += self._check(path, file, catalog)
+        problems = [*listing.problems, *(p for file in files.values() for p in file.problems)]
+        problems += self._locate(found)
+        if problems:
+            raise DesiredStateError(problems)
+        if not origins:
+            raise refused(
+                f"there is no manifest in the source {self._tree.root}",
+                hint="an empty source is taken for a mistake; to start with nothing, declare an InstanceType",
+            )
+        return DesiredState(
+            revision=listing.revision or self._digest(catalog),
+            machines=machines,
+            instance_types=catalog.instance_types,
+            images=catalog.images,
+            templates=catalog.templates,
+            origins=origins,
+        )
+
+    def _digest(self, catalog: Catalog) -> str:
+        """A folder's revision: what its files and templates say."""
+        whole = hashlib.sha256()
+        for path, file in self._files.items():
+            whole.update(path.encode(errors="surrogateescape") + b"\0" + file.digest)
+        for path, text in catalog.templates.items():
+            whole.update(
+                path.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(text.encode()).digest()
+            )
+        return f"folder:{whole.hexdigest()[:40]}"
+
+    def _check(self, path: str, file: ParsedFile, catalog: Catalog) -> tuple[_Finding, ...]:
+        known = self._checked.get(path)
+        if known is not None and known[0] is file and known[1] is catalog:
+            return known[2]
+        findings = tuple(
+            _Finding(key, origin, mistake)
+            for (key, one), (_, origin) in zip(file.objects, file.origins, strict=True)
+            for mistake in check(one, catalog)
+        )
+        self._checked[path] = (file, catalog, findings)
+        return findings
+
+    def _twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
+        """Two objects of one name."""
+        if len(origins) == sum(len(file.origins) for file in self._files.values()):
+            return
+        first: dict[str, Origin] = {}
+        for file in self._files.values():
+            for key, origin in file.origins:
+                if key in first:
+                    message = f"{key.replace('/', ' ', 1)} is declared twice, first in {_show(first[key])}"
+                    yield _Finding(key, origin, Mistake(("metadata", "name"), message))
+                first.setdefault(key, origin)
+
+    def _mac_twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
+        """Two interfaces with one MAC."""
+        whole: dict[int, tuple[str, int]] = {}
+        for file in self._files.values():
+            whole.update(file.macs)
+        if len(whole) == sum(len(file.macs) for file in self._files.values()):
+            return
+        first: dict[int, tuple[str, int]] = {}
+        for file in self._files.values():
+            for mac, (name, index) in file.macs:
+                other, _ = first.setdefault(mac, (name, index))
+                if other != name:
+                    key = f"VirtualMachine/{name}"
+                    origin = origins[f"VirtualMachine/{other}"]
+                    message = f"the MAC {_show_mac(mac)} belongs to {other} too ({_show(origin)})"
+                    path = ("spec", "interfaces", index, "mac")
+                    yield _Finding(key, origins[key], Mistake(path, message))
+
+    def _locate(self, findings: Iterable[_Finding]) -> Iterator[Problem]:
+        """Problems with line and column: the files with mistakes are read again for their places.
+
+        Keeping the place of every value of 20,000 machines would cost more than all else together.
+        """
+        by_file: dict[str, list[_Finding]] = {}
+        for finding in findings:
+            by_file.setdefault(finding.origin.file, []).append(finding)
+        for path, content in self._tree.read(sorted(by_file)):
+            lines = {} if isinstance(content, Problem) else _by_line(content, path)
+            for finding in by_file[path]:
+                yield _problem(finding, lines.get(finding.origin.line))
+
+
+def _differs(before: ParsedFile | None, now: ParsedFile) -> bool:
+    return before is None or not now.digest or before.digest != now.digest
+
+
+def _by_line(content: bytes, path: str) -> dict[int, Document]:
+    found: dict[int, Document] = {}
+    try:
+        for document in documents(content, path):
+            found[document.line] = document
+    except DesiredStateError:
+        pass  # told already, as a problem of the file
+    return found
+
+
+def _problem(finding: _Finding, document: Document | None) -> Problem:
+    mistake, origin = finding.mistake, finding.origin
+    if document is not None:
+        return document.problem(mistake.path, mistake.message, key=mistake.at_key, owner=finding.key)
+    return Problem(origin.file, origin.line, 1, show_path(mistake.path), mistake.message, finding.key)
+
+
+def _image_mistake(image: Image, seen: ImageFile) -> Mistake | None:
+    if seen.mistake:
+        return Mistake(("spec", "path"), seen.mistake)
+    stated = image.spec.sha256
+    if stated is not None and seen.sha256 != stated:
+        return Mistake(("spec", "sha256"), f"the file has another sha256: {seen.sha256}")
+    return None
+
+
+def _origin(file: ParsedFile, one: InstanceType | Image, path: str) -> Origin:
+    return dict(file.origins).get(f"{one.kind}/{one.name}", Origin(path, 0))
+
+
+def _decoded(content: bytes | Problem) -> str | None:
+    if isinstance(content, Problem):
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _show(origin: Origin) -> str:
+    return f"{origin.file}:{origin.line}"
+
+
+def _show_mac(mac: int) -> str:
+    return mac.to_bytes(6, "big").hex(":")
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Hold the garbage collector while a great many objects are made, none of them garbage in a cycle.
+
+    Each of its passes walks everything made so far: reading 20,000 machines takes several times as long.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,92 @@
+"""Manifest -> YAML as a person would write it: defaults left out, sizes with units, a stable order."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from reconciler.desired.yaml_file import is_text
+from reconciler.model.manifest import Object
+from reconciler.model.units import format_duration, format_size, parse_duration, parse_size
+
+_FORMATS: dict[object, Callable[[int], str]] = {parse_size: format_size, parse_duration: format_duration}
+_ALWAYS = ("api_version", "kind")
+
+
+def to_yaml(one: Object) -> str:
+    """The manifest as one YAML document, which reads back as an equal one."""
+    return yaml.dump(
+        to_plain(one),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=100,
+    )
+
+
+def to_plain(model: BaseModel) -> dict[str, object]:
+    """The fields that differ from their defaults, as plain data with camelCase keys."""
+    plain: dict[str, object] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name in _ALWAYS or field.is_required() or value != field.get_default(call_default_factory=True):
+            plain[field.alias or name] = _plain(value, _unit(type(model), name))
+    return plain
+
+
+def _plain(value: Any, unit: Callable[[int], str] | None) -> object:
+    if isinstance(value, BaseModel):
+        return to_plain(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item, unit) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    if unit is not None and isinstance(value, int):
+        written = unit(value)
+        return value if written.isdecimal() else written  # a plain number needs no quotes
+    return value
+
+
+@cache
+def _unit(model: type[BaseModel], name: str) -> Callable[[int], str] | None:
+    """How people write this field's number, if it is a size or a duration."""
+    return next((_FORMATS[func] for func in _parsers(model.model_fields[name]) if func in _FORMATS), None)
+
+
+def _parsers(field: FieldInfo) -> list[object]:
+    """The functions that turn what people write into the field's value."""
+    metadata = [*field.metadata]
+    for part in typing.get_args(field.annotation):
+        metadata += getattr(part, "__metadata__", ())
+    return [each.func for each in metadata if isinstance(each, BeforeValidator)]
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, without aliases, quoting whatever we or others would not read as text."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        # Lists are indented below their key, as most people write them.
+        super().increase_indent(flow, False)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    if "\n" in text and all(c == "\n" or c.isprintable() for c in text):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+    style = None if is_text(text) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)

@@ -1,0 +1,223 @@
+"""Storage pools, networks and bridges of one host.
+
+libvirt answers for a pool from memory: free space and volumes are those of the last refresh.  So pools
+of files are refreshed now and then, and volumes are listed when something tells that they changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from reconciler.model.host import Pool
+from reconciler.observed.facts import raise_unless_unsupported
+
+REFRESH = 60.0
+"""Seconds between refreshes of a pool of files, and between looks at the host's bridges."""
+
+FINE_STEP = 64 << 20
+COARSE_STEP = 0.01
+"""Free space is reported anew once it moved by `FINE_STEP` bytes or this share, whichever is more:
+a guest that writes must not make its host "changed" at every look."""
+
+NEARLY_FULL = 0.01
+"""Share of a pool's capacity; with less free than this the host carries a warning."""
+
+# Refreshing these is a look into a folder. An rbd or iscsi pool opens every image for it.
+_FILE_POOLS = frozenset({"dir", "fs", "netfs"})
+# Taps of running guests come and go with them, and are no bridges.
+_TAPS = ("vnet", "tap", "macvtap", "veth")
+
+
+@dataclass(slots=True)
+class _PoolEntry:
+    """A pool as last reported, the figures of that time, and when it is refreshed next."""
+
+    pool: Pool
+    figures: tuple[int, ...]
+    due: float
+
+
+class Pools:
+    """Reads the storage pools of one host."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._entries: dict[str, _PoolEntry] = {}
+        self._current: Mapping[str, Pool] = {}
+
+    def distrust(self) -> None:
+        """Refresh every pool next time."""
+        for entry in self._entries.values():
+            entry.due = 0.0
+
+    def read(self, raw: libvirt.virConnect, changed: Collection[str]) -> Mapping[str, Pool]:
+        """All pools by name; the same mapping as last time if none changed.
+
+        Args:
+            raw: An open connection.
+            changed: Names that events told.
+
+        Raises:
+            libvirt.libvirtError: The host does not answer.
+        """
+        try:
+            listing = raw.listAllStoragePools(0)
+        except libvirt.libvirtError as error:
+            raise_unless_unsupported(error)
+            listing = []
+        entries = {}
+        for item in listing:
+            name = str(item.name())
+            try:
+                entries[name] = self._read_pool(item, self._entries.get(name), name in changed)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                    raise
+        self._entries = entries
+        if self._current != (pools := {name: entry.pool for name, entry in entries.items()}):
+            self._current = pools
+        return self._current
+
+    def _read_pool(self, item: Any, entry: _PoolEntry | None, changed: bool) -> _PoolEntry:
+        now = self._clock()
+        due = entry.due if entry is not None else 0.0
+        refreshed = due <= now
+        if refreshed:
+            due = now + REFRESH
+            _refresh(item, entry)
+        figures = tuple(int(figure) for figure in item.info())
+        if entry is not None and not changed and not refreshed and entry.figures == figures:
+            return entry
+        before = entry.pool if entry is not None else None
+        known = None if changed else before
+        pool = _pool(item, figures, known)
+        if before is not None and _alike(before, pool):
+            pool = before
+        return _PoolEntry(pool, figures, due)
+
+
+def _refresh(item: Any, entry: _PoolEntry | None) -> None:
+    if entry is not None and entry.pool.type not in _FILE_POOLS:
+        return
+    if entry is None and ET.fromstring(item.XMLDesc(0)).get("type") not in _FILE_POOLS:  # noqa: S314
+        return
+    try:
+        item.refresh(0)
+    except libvirt.libvirtError as error:
+        # Inactive, or busy with building a volume: the figures of last time have to do.
+        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR):
+            raise_unless_unsupported(error)
+
+
+def _pool(item: Any, figures: tuple[int, ...], known: Pool | None) -> Pool:
+    """The pool as it is; its type and path are taken from `known` if that still stands."""
+    state, capacity, _allocation, available = figures
+    active = state in (libvirt.VIR_STORAGE_POOL_RUNNING, libvirt.VIR_STORAGE_POOL_DEGRADED)
+    if known is None:
+        xml = ET.fromstring(item.XMLDesc(0))  # noqa: S314 - from libvirt, not from people
+        kind, path = xml.get("type", ""), xml.findtext("target/path") or ""
+    else:
+        kind, path = known.type, known.path
+    return Pool(
+        name=str(item.name()),
+        type=kind,
+        path=path,
+        active=active,
+        capacity=capacity if active else 0,
+        available=available if active else 0,
+        volumes=frozenset([str(volume.name()) for volume in item.listAllVolumes(0)])
+        if active
+        else frozenset(),
+    )
+
+
+def _alike(before: Pool, now: Pool) -> bool:
+    """True if nothing differs but a little free space."""
+    step = max(FINE_STEP, before.available * COARSE_STEP)
+    return abs(before.available - now.available) < step and (
+        (before.type, before.path, before.active, before.capacity, before.volumes)
+        == (now.type, now.path, now.active, now.capacity, now.volumes)
+    )
+
+
+def warnings(pools: Mapping[str, Pool]) -> str:
+    """What people should know of these pools, in one sentence; empty if all is well."""
+    full = [
+        f"pool {pool.name} is full ({pool.available >> 20} MiB of {pool.capacity >> 20} MiB left)"
+        for _, pool in sorted(pools.items())
+        if pool.active and pool.capacity and pool.available < pool.capacity * NEARLY_FULL
+    ]
+    return "; ".join(full)
+
+
+def read_networks(raw: libvirt.virConnect, before: frozenset[str]) -> frozenset[str]:
+    """Names of the active networks; the very set of last time if they are the same.
+
+    Raises:
+        libvirt.libvirtError: The host does not answer.
+    """
+    try:
+        listing = raw.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+    except libvirt.libvirtError as error:
+        raise_unless_unsupported(error)
+        listing = []
+    networks = frozenset([str(network.name()) for network in listing])
+    return before if networks == before else networks
+
+
+class Bridges:
+    """Reads the names of a host's bridges, one XML for each interface once."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._is_bridge: dict[str, bool] = {}
+        self._current: frozenset[str] | None = None
+        self._due = 0.0
+
+    def distrust(self) -> None:
+        """Look again next time."""
+        self._due = 0.0
+        self._is_bridge.clear()
+
+    def read(self, raw: libvirt.virConnect) -> frozenset[str] | None:
+        """Names of the bridges; None where the host has no interface driver.
+
+        Raises:
+            libvirt.libvirtError: The host does not answer.
+        """
+        now = self._clock()
+        if now < self._due:
+            return self._current
+        self._due = now + REFRESH
+        try:
+            listing = raw.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE)
+        except libvirt.libvirtError as error:
+            raise_unless_unsupported(error)
+            self._current = None
+            return None
+        bridges = frozenset(
+            [str(item.name()) for item in listing if not item.name().startswith(_TAPS) and self._bridge(item)]
+        )
+        if bridges != self._current:
+            self._current = bridges
+        return self._current
+
+    def _bridge(self, interface: Any) -> bool:
+        name = str(interface.name())
+        if name not in self._is_bridge:
+            try:
+                xml = interface.XMLDesc(0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in (
+                    libvirt.VIR_ERR_NO_INTERFACE,
+                    libvirt.VIR_ERR_INTERNAL_ERROR,
+                ):
+                    raise
+                return False
+            self._is_bridge[name] = ET.fromstring(xml).get("type") == "bridge"  # noqa: S314
+        return self._is_bridge[name]

@@ -1,0 +1,220 @@
+"""Adoption: a domain that exists becomes a machine of ours, and nothing about it changes. And the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.errors import ReconcilerError
+from reconciler.model.domain import Applied, DomainConfig, DomainState, ObservedDomain
+from reconciler.model.manifest import RunStrategy, VirtualMachine, check_text
+from reconciler.model.plan import Action, Change, Impact, Mark, Plan, Unmark, Verb
+from reconciler.planner.actions import Place
+from reconciler.planner.blueprint import Blueprint, applied_state
+from reconciler.planner.diff import diff, mark_of
+from reconciler.planner.ignore import IGNORABLE
+from reconciler.planner.machine import Task, plan_located
+from reconciler.planner.names import ROOT
+from reconciler.planner.outcome import UNCHANGED
+from reconciler.planner.resolve import domain_config
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What adopting a domain takes.
+
+    Attributes:
+        vm: The manifest to write; with it, the next plan for the domain is empty.
+        applied: The mark to write.
+        plan: Holds the one action that writes it.
+        notes: What a person should know, such as fields that the manifest ignores and why.
+    """
+
+    vm: VirtualMachine
+    applied: Applied
+    plan: Plan
+    notes: tuple[str, ...] = ()
+
+
+def adopt(domain: ObservedDomain, place: Place, owner: str) -> Adoption:
+    """Take a domain over as it is.
+
+    Args:
+        domain: A persistent domain that is nobody's.
+        place: Its host.
+        owner: Whose mark it gets.
+
+    Raises:
+        ReconcilerError: It cannot be adopted; the message says why.
+    """
+    _refuse_unfit(domain)
+    named = _named(domain.config)
+    fields = _manifest(domain, named)
+    vm = _validated(fields, domain)
+    applied = _applied(vm, named, place, owner)
+    # A domain whose running half differs from its persistent one could not be left alone otherwise.
+    aside = _differing(vm, domain, applied)
+    if aside:
+        fields["spec"]["ignore"] = aside
+        vm = _validated(fields, domain)
+        applied = _applied(vm, named, place, owner)
+    task = Task(Blueprint(vm), place, owner)
+    outcome = plan_located(task, _marked(domain, applied))
+    if outcome is not UNCHANGED:
+        paths = (
+            [change.path for change in (*outcome.change.fields, *outcome.change.deferred)]
+            if outcome.change
+            else []
+        )
+        _refuse(domain, f"it would not stay as it is: {', '.join(paths) or 'it cannot be planned'}")
+    notes = tuple(
+        f"{name} differs between the running domain and its next start: it is in the manifest's ignore list"
+        for name in aside
+    )
+    return Adoption(vm, applied, _plan(domain, applied), notes)
+
+
+def forget(domain: ObservedDomain) -> Plan:
+    """Let go of a machine: its domain stays as it is, without our mark.
+
+    Raises:
+        ReconcilerError: It is not ours.
+    """
+    mark = mark_of(domain)
+    if mark is None:
+        raise ReconcilerError(
+            f"the domain {domain.name!r} on {domain.host} is not ours: there is nothing to forget"
+        )
+    reason = "it is let go; the domain stays as it is"
+    action = Action(f"{mark.name}/unmark", domain.host, mark.name, mark.uid, Unmark(), Impact.NONE, reason)
+    change = Change(mark.name, mark.uid, domain.host, Verb.FORGET, Impact.NONE, reason, mark.generation)
+    return Plan(revision="", changes=(change,), actions=(action,))
+
+
+def _plan(domain: ObservedDomain, applied: Applied) -> Plan:
+    reason = "it is taken over as it is"
+    action = Action(
+        f"{applied.name}/mark", domain.host, applied.name, applied.uid, Mark(applied), Impact.NONE, reason
+    )
+    change = Change(
+        applied.name,
+        applied.uid,
+        domain.host,
+        Verb.ADOPT,
+        Impact.NONE,
+        reason,
+        applied.generation,
+        applied.spec_hash,
+    )
+    return Plan(revision="", changes=(change,), actions=(action,))
+
+
+def _refuse(domain: ObservedDomain, why: str, hint: str = "") -> None:
+    raise ReconcilerError(f"the domain {domain.name!r} on {domain.host} cannot be adopted: {why}", hint=hint)
+
+
+def _refuse_unfit(domain: ObservedDomain) -> None:
+    mark = mark_of(domain)
+    if mark is not None:
+        _refuse(domain, f"it is ours already, as {mark.name}")
+    if domain.foreign_owner:
+        _refuse(
+            domain, f"it belongs to the installation {domain.foreign_owner!r}", "let that one forget it first"
+        )
+    if not domain.persistent:
+        _refuse(domain, "it is transient and ends with its next stop", "define it first: virsh define")
+    for disk in domain.config.disks or ():
+        if not disk.path.startswith("/"):
+            _refuse(domain, f"its disk {disk.target} is not a file or device but {disk.path or 'empty'!r}")
+    for interface in domain.config.interfaces or ():
+        if interface.network is None and interface.bridge is None:
+            _refuse(domain, f"its interface {interface.mac} is on neither a network nor a bridge")
+
+
+def _named(config: DomainConfig) -> DomainConfig:
+    """The configuration with names for its parts: the first disk is the root disk."""
+    disks = [
+        replace(disk, name=ROOT if index == 0 else disk.target, size=None)
+        for index, disk in enumerate(config.disks or ())
+    ]
+    interfaces = [replace(nic, name=f"net{index}") for index, nic in enumerate(config.interfaces or ())]
+    return replace(config, disks=tuple(disks), interfaces=tuple(interfaces))
+
+
+def _manifest(domain: ObservedDomain, named: DomainConfig) -> dict[str, Any]:
+    """The manifest in YAML's terms."""
+    config = domain.config
+    running = domain.state is DomainState.RUNNING
+    spec: dict[str, Any] = {
+        "cpus": config.cpus,
+        "memory": config.memory,
+        # Explicit, so that a look at the manifest shows what it ties down.
+        "autostart": bool(config.autostart),
+        "console": config.console,
+        "runStrategy": RunStrategy.ALWAYS if running else RunStrategy.MANUAL,
+        "placement": {"host": domain.host},
+        "interfaces": [_interface(nic) for nic in named.interfaces or ()],
+    }
+    if config.max_cpus != config.cpus:
+        spec["maxCpus"] = config.max_cpus
+    if config.max_memory != config.memory:
+        spec["maxMemory"] = config.max_memory
+    for name in ("firmware", "machine"):
+        if getattr(config, name) is not None:
+            spec[name] = getattr(config, name)
+    if config.description and _is_text(config.description):
+        spec["description"] = config.description
+    for disk in named.disks or ():
+        entry: dict[str, Any] = {"path": disk.path, "bus": disk.bus, "format": disk.format}
+        if disk.name == ROOT:
+            spec["rootDisk"] = entry
+        else:
+            spec.setdefault("disks", []).append({"name": disk.name, **entry})
+    return {"metadata": {"name": config.name}, "spec": spec}
+
+
+def _interface(nic: Any) -> dict[str, Any]:
+    entry = {"name": nic.name, "network": nic.network, "bridge": nic.bridge, "mac": nic.mac}
+    if nic.model is not None:
+        entry["model"] = nic.model
+    return entry
+
+
+def _is_text(text: str) -> bool:
+    try:
+        check_text(text)
+    except ValueError:
+        return False
+    return len(text) <= 4096
+
+
+def _validated(fields: Mapping[str, Any], domain: ObservedDomain) -> VirtualMachine:
+    try:
+        return VirtualMachine.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"a manifest cannot express it: {where}: {first['msg']}"
+        raise ReconcilerError(
+            f"the domain {domain.name!r} on {domain.host} cannot be adopted: {message}"
+        ) from error
+
+
+def _applied(vm: VirtualMachine, named: DomainConfig, place: Place, owner: str) -> Applied:
+    plan = Blueprint(vm)
+    config = domain_config(plan, named.uuid, place.host, place.observed, named)
+    return applied_state(plan, config, owner, 1, "")
+
+
+def _marked(domain: ObservedDomain, applied: Applied) -> ObservedDomain:
+    """The domain as it will be observed once it has our mark."""
+    return replace(domain, applied=applied, applied_live=applied if domain.live else None)
+
+
+def _differing(vm: VirtualMachine, domain: ObservedDomain, applied: Applied) -> list[str]:
+    """Manifest fields that cannot be true of the running and the persistent domain at once."""
+    found = {d.covers for d in diff(Blueprint(vm), applied.config, _marked(domain, applied))}
+    return sorted(name for name, covered in IGNORABLE.items() if covered & found and name != "instanceType")

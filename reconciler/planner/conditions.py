@@ -1,0 +1,209 @@
+"""What is said of each machine: Ready, Synced, Placed, RestartRequired, ReplaceRequired."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.model.domain import DomainState, ObservedDomain
+from reconciler.model.manifest import RunStrategy, VirtualMachine
+from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Verb
+from reconciler.model.status import Condition, ConditionStatus, ConditionType
+from reconciler.planner.diff import mark_of
+from reconciler.planner.situation import Memo
+from reconciler.planner.survey import Survey
+
+Verdict = tuple[ConditionStatus, str, str]
+"""Status, reason and message."""
+
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+_DONE = (Outcome.CHANGED, Outcome.OK)
+_OUT_OF_SIGHT = frozenset({"HostUnknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that is known of one machine."""
+
+    name: str
+    vm: VirtualMachine | None
+    domain: ObservedDomain | None
+    change: Change | None
+    blocked: Blocked | None
+    suspended: bool
+    actions: Sequence[Action]
+    results: Sequence[ActionResult]
+
+    @property
+    def failure(self) -> ActionResult | None:
+        return next((r for r in self.results if r.outcome is Outcome.FAILED), None)
+
+    @property
+    def done(self) -> bool:
+        """Everything planned for it was done."""
+        return (
+            bool(self.actions)
+            and len(self.results) == len(self.actions)
+            and all(r.outcome in _DONE for r in self.results)
+        )
+
+    @property
+    def generation(self) -> int:
+        mark = mark_of(self.domain) if self.domain else None
+        if self.change is not None and (self.done or mark is None):
+            return self.change.generation if self.done else 0
+        return mark.generation if mark else 0
+
+
+def conditions(
+    survey: Survey,
+    plan: Plan,
+    results: Iterable[ActionResult] = (),
+    *,
+    now: float = 0.0,
+    memo: Memo | None = None,
+) -> dict[str, tuple[Condition, ...]]:
+    """The conditions of every desired machine, and of those that cannot be let go.
+
+    Args:
+        survey: What the plan was made of.
+        plan: The plan.
+        results: What became of its actions, if it was pushed.
+        now: Epoch seconds, for `last_transition_time`; `Condition.after` restores earlier ones.
+        memo: An uneventful machine then gets the very same tuple as last time, with its old time.
+    """
+    memo = memo or Memo()
+    machines = survey.situation.desired.machines
+    cases = {case.name: case for case in _eventful(survey, plan, results)}
+    said: dict[str, tuple[Condition, ...]] = {}
+    for name, vm in machines.items():
+        if name in cases:
+            continue
+        domain = survey.located.get(name)
+        last = memo.conditions.get(name)
+        if last is not None and last[0] is domain and last[1] is vm:
+            said[name] = last[2]
+            continue
+        said[name] = _say(_Case(name, vm, domain, None, None, False, (), ()), now)
+        memo.conditions[name] = (domain, vm, said[name])
+    for name, case in cases.items():
+        memo.conditions.pop(name, None)
+        if case.change is None or case.change.verb is not Verb.DELETE or not case.done:
+            said[name] = _say(case, now)
+    return said
+
+
+def _eventful(survey: Survey, plan: Plan, results: Iterable[ActionResult]) -> Iterable[_Case]:
+    """Machines that the plan changes, blocks or leaves waiting, and suspended ones."""
+    changes = {change.vm: change for change in plan.changes}
+    blocked = {refusal.vm: refusal for refusal in plan.blocked}
+    mine: dict[str, list[Action]] = defaultdict(list)
+    for action in plan.actions:
+        mine[action.vm].append(action)
+    told: dict[str, list[ActionResult]] = defaultdict(list)
+    for result in results:
+        told[result.vm].append(result)
+    for name in sorted({*changes, *blocked, *survey.suspended}):
+        domain = survey.index.ours.get(name)
+        yield _Case(
+            name=name,
+            vm=survey.situation.desired.machines.get(name),
+            domain=domain,
+            change=changes.get(name),
+            blocked=blocked.get(name),
+            suspended=name in survey.suspended,
+            actions=mine.get(name, ()),
+            results=told.get(name, ()),
+        )
+
+
+def _say(case: _Case, now: float) -> tuple[Condition, ...]:
+    said = {
+        ConditionType.READY: _ready(case),
+        ConditionType.SYNCED: _synced(case),
+        ConditionType.PLACED: _placed(case),
+        ConditionType.RESTART_REQUIRED: _waiting(case, Impact.RESTART, "ChangesWait", "NothingWaits"),
+        ConditionType.REPLACE_REQUIRED: _waiting(case, Impact.REPLACE, "ChangesWait", "NothingWaits"),
+    }
+    return tuple(
+        Condition(str(kind), status, reason, message, now, case.generation)
+        for kind, (status, reason, message) in said.items()
+    )
+
+
+def _ready(case: _Case) -> Verdict:
+    if case.blocked is not None and case.domain is None:
+        status = _UNKNOWN if case.blocked.reason in _OUT_OF_SIGHT else _FALSE
+        return status, case.blocked.reason, case.blocked.message
+    kinds = [result.id.split("/")[1] for result in case.results if result.outcome in _DONE]
+    if case.done and "start" in kinds:
+        return _TRUE, "Running", "it was started"
+    if case.done and "stop" in kinds and case.change is not None and case.change.verb is Verb.UPDATE:
+        return _TRUE, "Halted", "it was stopped, as its run strategy says"
+    if case.domain is None or (
+        case.change is not None and case.change.verb in (Verb.CREATE, Verb.REPLACE) and case.done
+    ):
+        if case.done:
+            return _TRUE, "Defined", "it is defined; nothing starts it"
+        if case.failure is not None:
+            return _FALSE, case.failure.reason or "Failed", case.failure.message
+        return _FALSE, "NotCreated", case.change.reason if case.change else "it does not exist"
+    return _state(case.domain, case.vm)
+
+
+def _state(domain: ObservedDomain, vm: VirtualMachine | None) -> Verdict:
+    strategy = vm.spec.run_strategy if vm else RunStrategy.MANUAL
+    told = f"it is {domain.state}" + (f" ({domain.state_reason})" if domain.state_reason else "")
+    word = "".join(part.capitalize() for part in str(domain.state).split())
+    if domain.state is DomainState.RUNNING:
+        return (_FALSE if strategy is RunStrategy.HALTED else _TRUE), "Running", told
+    if domain.state is DomainState.PAUSED:
+        return _FALSE, "Paused", f"{told}: `virsh resume` continues it"
+    shall_run = strategy is RunStrategy.ALWAYS or domain.state in (DomainState.CRASHED, DomainState.SUSPENDED)
+    return (_FALSE if shall_run else _TRUE), word, told
+
+
+def _synced(case: _Case) -> Verdict:
+    if case.suspended:
+        return _UNKNOWN, "Suspended", "it is observed and not changed"
+    if case.blocked is not None:
+        return _FALSE, case.blocked.reason, case.blocked.message
+    if case.failure is not None:
+        return _FALSE, case.failure.reason or "Failed", case.failure.message
+    if case.change is None:
+        return _TRUE, "InSync", ""
+    if case.actions and not case.done:
+        reason = "Skipped" if case.results else "ChangesPending"
+        return _FALSE, reason, case.change.reason
+    waiting = [field for field in case.change.deferred if field.impact is not Impact.NONE]
+    if waiting:
+        return _FALSE, "ChangesWait", f"waiting for consent: {', '.join(field.path for field in waiting)}"
+    if case.change.deferred:
+        return _FALSE, "Drifted", f"only reported: {', '.join(field.path for field in case.change.deferred)}"
+    return _TRUE, "Applied", case.change.reason
+
+
+def _placed(case: _Case) -> Verdict:
+    if case.domain is not None:
+        return _TRUE, "Placed", f"it is on {case.domain.host}"
+    if case.blocked is not None:
+        status = _UNKNOWN if case.blocked.reason in _OUT_OF_SIGHT else _FALSE
+        return status, case.blocked.reason, case.blocked.message
+    if case.change is not None and case.done:
+        return _TRUE, "Placed", f"it is on {case.change.host}"
+    return (
+        _FALSE,
+        "NotCreated",
+        f"it is to be made on {case.change.host}" if case.change else "it does not exist",
+    )
+
+
+def _waiting(case: _Case, impact: Impact, some: str, none: str) -> Verdict:
+    if case.domain is None and case.blocked is not None and case.blocked.reason in _OUT_OF_SIGHT:
+        return _UNKNOWN, case.blocked.reason, case.blocked.message
+    paths = [field.path for field in case.change.deferred if field.impact is impact] if case.change else []
+    if not paths:
+        return _FALSE, none, ""
+    policy = "Restart" if impact is Impact.RESTART else "Replace"
+    return _TRUE, some, f"{', '.join(paths)}: set updatePolicy: {policy} to let it happen"

@@ -1,0 +1,128 @@
+"""A desired machine without a domain: is it new, does it come back, or may it be somewhere out of sight?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.manifest import VirtualMachine
+from reconciler.model.placement import Phase, Record
+from reconciler.model.plan import Blocked
+from reconciler.planner.index import FleetIndex, Kept
+from reconciler.planner.situation import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A machine to be placed and made.
+
+    Attributes:
+        vm: Its name.
+        uid: The uid that it had before, or None: it needs a new one.
+        only: The host where its disks lie or where it was begun, or None: any.
+        not_on: Hosts where another domain has its name.
+        generation: The last one that is known of it.
+        reason: Why it is made, in a few words.
+    """
+
+    vm: str
+    uid: str | None = None
+    only: str | None = None
+    not_on: frozenset[str] = frozenset()
+    generation: int = 0
+    reason: str = "it is new"
+
+
+_REASONS = {
+    Phase.INTENDED: "its creation was begun and not finished",
+    Phase.PLACED: "its domain was undefined behind our back",
+    Phase.DELETING: "it is wanted again",
+    Phase.RETAINED: "it comes back to its kept disks",
+}
+
+
+def newcomer(vm: VirtualMachine, situation: Situation, index: FleetIndex) -> Newcomer | Blocked:
+    """Where a machine that no host shows may be made, or why not now."""
+    name = vm.metadata.name
+    record = situation.records.get(name)
+    kept = index.kept.get(name, {})
+    found = _on_record(record, situation, kept) if record else _off_record(name, situation, kept)
+    if isinstance(found, Blocked):
+        return found
+    return _checked(vm, found, index)
+
+
+def _on_record(record: Record, situation: Situation, kept: Kept) -> Newcomer | Blocked:
+    name = record.vm
+    if not situation.known(record.host):
+        what = "its kept disks lie there" if record.phase is Phase.RETAINED else "it may still run there"
+        message = (
+            f"{situation.why_unknown(record.host)}, and {what}. It is made nowhere else until the host "
+            f"answers; if you know that it is off for good: `reconciler hosts declare-dead {record.host}`"
+        )
+        return Blocked(name, "HostUnknown", message, host=record.host)
+    if record.phase is Phase.DELETING and record.host not in kept.get(record.uid, ()):
+        return Newcomer(name, reason=_REASONS[record.phase])
+    return Newcomer(
+        name,
+        uid=record.uid,
+        only=record.host,
+        generation=record.generation,
+        reason=_REASONS[record.phase],
+    )
+
+
+def _off_record(name: str, situation: Situation, places: Kept) -> Newcomer | Blocked:
+    if situation.never_seen:
+        host = min(situation.never_seen)
+        message = (
+            f"nothing is known about it, and {situation.why_unknown(host)} and was never seen: it may run "
+            f"there. If it cannot: `reconciler hosts assume-empty {host}`"
+        )
+        return Blocked(name, "HostUnknown", message, host=host)
+    if not places:
+        return Newcomer(name)
+    if len(places) > 1:
+        listing = "; ".join(f"{uid} on {', '.join(hosts)}" for uid, hosts in sorted(places.items()))
+        message = (
+            f"disks of several machines of this name were kept: {listing}. "
+            "Move or delete the volumes of all but one, or give the machine another name"
+        )
+        return Blocked(name, "AmbiguousDisks", message)
+    [(uid, hosts)] = places.items()
+    pinned = situation.desired.machines[name].spec.placement.host
+    # A shared pool shows the same disks on several hosts.
+    only = pinned if pinned in hosts else hosts[0]
+    return Newcomer(name, uid=uid, only=only, reason=_REASONS[Phase.RETAINED])
+
+
+def _checked(vm: VirtualMachine, found: Newcomer, index: FleetIndex) -> Newcomer | Blocked:
+    """The same, unless a domain that is not ours stands in the way."""
+    name = found.vm
+    if found.uid is not None:
+        stranger = index.by_uuid.get(found.uid)
+        if stranger is not None:
+            message = (
+                f"its domain {stranger.name!r} on {stranger.host} is there but lost our mark: "
+                f"`reconciler adopt {stranger.host}/{stranger.name}` takes it back"
+            )
+            return Blocked(name, "MarkLost", message, host=stranger.host)
+        user = index.strangers_disks.get(found.uid)
+        if user is not None:
+            message = f"a disk of it is used by the domain {user.name!r} on {user.host}, which is not ours"
+            return Blocked(name, "DiskInUse", message, host=user.host)
+    not_on = frozenset(domain.host for domain in index.by_domain_name.get(name, ()))
+    pinned = vm.spec.placement.host
+    if found.only is not None and pinned not in (None, found.only):
+        message = (
+            f"its disks lie on {found.only}, but placement.host says {pinned}: set it to {found.only}, "
+            f"or move or delete the volumes of uid {found.uid} there"
+        )
+        return Blocked(name, "DisksElsewhere", message, host=found.only)
+    needed = found.only or pinned
+    if needed is not None and needed in not_on:
+        message = (
+            f"{needed} has a domain called {name!r} that is not ours: rename or remove it, "
+            f"or `reconciler adopt {needed}/{name}`"
+        )
+        return Blocked(name, "NameTaken", message, host=needed)
+    return Newcomer(found.vm, found.uid, found.only, not_on, found.generation, found.reason)

@@ -1,0 +1,134 @@
+"""Everything that a plan depends on, as values; and what may be remembered from one tick to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from reconciler.model.desired import DesiredState
+from reconciler.model.domain import ObservedDomain
+from reconciler.model.host import Fleet, Host, ObservedHost
+from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.placement import Record, parse_volume_name
+from reconciler.model.plan import Blocked
+from reconciler.model.status import Condition
+from reconciler.planner.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The world as one tick sees it.
+
+    Attributes:
+        desired: What people asked for.
+        hosts: The inventory, by name.
+        fleet: What the hosts answered, by name.
+        records: What the store knows, by machine.
+        owner: Whose marks are ours.
+        never_seen: Hosts that do not answer and that this store never saw: anything of ours may run there.
+        held: Machines that must wait before they are tried again, with what to tell people.
+    """
+
+    desired: DesiredState
+    hosts: Mapping[str, Host]
+    fleet: Fleet
+    records: Mapping[str, Record] = field(default_factory=dict)
+    owner: str = "default"
+    never_seen: frozenset[str] = frozenset()
+    held: Mapping[str, Blocked] = field(default_factory=dict)
+
+    def known(self, host: str) -> bool:
+        """True if a domain's absence on this host is evidence that it is not there."""
+        return host in self.hosts and host in self.fleet and self.fleet[host].known
+
+    def why_unknown(self, host: str) -> str:
+        """In words, why a host is not known."""
+        if host not in self.hosts or host not in self.fleet:
+            return f"{host} is no longer in the inventory"
+        observed = self.fleet[host]
+        return f"{host} does not answer ({observed.message or observed.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The part of a host that the configuration of a machine on it hangs on.
+
+    Free space and other machines change all the time; as long as this does not, nor does the plan of an
+    unchanged machine.
+    """
+
+    host: Host
+    virt_types: frozenset[str]
+    pools: tuple[tuple[str, str, bool], ...]
+
+
+@dataclass(frozen=True)
+class HostIndex:
+    """One host's domains, sorted into ours by machine name and the others.
+
+    Attributes:
+        observed: The host, as it answered.
+        ours: By machine name; of twins the first.
+        uids: Of those in `ours`.
+        twins: Machine name to domains that all claim to be it.
+        strangers: Domains without our mark.
+    """
+
+    observed: ObservedHost
+    ours: Mapping[str, ObservedDomain]
+    uids: frozenset[str]
+    twins: Mapping[str, tuple[ObservedDomain, ...]]
+    strangers: tuple[ObservedDomain, ...]
+
+    @cached_property
+    def volumes(self) -> frozenset[tuple[str, str]]:
+        """Machine name and uid of every volume that we made; read on first use."""
+        return frozenset(
+            parsed[:2]
+            for pool in self.observed.pools.values()
+            if pool.active
+            for volume in pool.volumes
+            if (parsed := parse_volume_name(volume)) is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The inputs of a machine's plan, and what came of them. Inputs are compared by identity."""
+
+    vm: VirtualMachine
+    instance_type: InstanceType | None
+    image: Image | None
+    template: str | None
+    template_text: str | None
+    domain: ObservedDomain
+    site: Site
+    outcome: Outcome
+
+
+class Memo:
+    """What the last tick worked out, so that the next need not: a cache, never a source of truth.
+
+    A result with a memo equals the one without.  It belongs to one thread.
+    """
+
+    def __init__(self) -> None:
+        self.indexes: dict[str, HostIndex] = {}
+        self.sites: dict[str, tuple[ObservedHost, Site]] = {}
+        self.outcomes: dict[str, Remembered] = {}
+        self.desired: DesiredState | None = None
+        self.suspended: frozenset[str] = frozenset()
+        self.conditions: dict[str, tuple[ObservedDomain | None, VirtualMachine, tuple[Condition, ...]]] = {}
+
+    def site(self, host: Host, observed: ObservedHost) -> Site:
+        """The host's site: the same object as long as nothing in it changed."""
+        last = self.sites.get(observed.name)
+        if last is not None and last[0] is observed and last[1].host is host:
+            return last[1]
+        pools = tuple(sorted((pool.name, pool.path, pool.active) for pool in observed.pools.values()))
+        site = Site(host, observed.virt_types, pools)
+        if last is not None and last[1] == site:
+            site = last[1]
+        self.sites[observed.name] = (observed, site)
+        return site

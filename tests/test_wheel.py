@@ -1,0 +1,83 @@
+"""The built wheel, installed as a stranger would install it: into an empty environment, outside the checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from reconciler import __version__
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+# What would make the checkout, or this environment, shine through.
+HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RECONCILER_CONFIG", "RECONCILER_STATE_DIR")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, ".", cwd=ROOT)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the empty environment's programs."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    constraints = place / "constraints"
+    pins = re.findall(r"^([\w.-]+==[^\\\n]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    constraints.write_text("\n".join(pins))
+    run(sys.executable, "-m", "venv", place / "venv", cwd=place)
+    programs = place / "venv" / "bin"
+    run(programs / "pip", "--no-input", "install", "--quiet", "-c", constraints, wheel, cwd=place)
+    return programs
+
+
+@pytest.mark.parametrize("folder", ["playbooks", "templates", "inventory", "examples"])
+def test_the_wheel_holds_every_shipped_file(wheel: Path, folder: str) -> None:
+    listing = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z", folder]
+    shipped = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = {f"reconciler/_data/{name}" for name in shipped.split("\0") if name}
+    assert names, f"{folder} has nothing to ship"
+    with zipfile.ZipFile(wheel) as archive:
+        assert names <= set(archive.namelist())
+
+
+def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert [name for name in names if not re.match(r"reconciler(/|-[\d.]+\.dist-info/)", name)] == []
+    assert [name for name in names if "__pycache__" in name or name.startswith("reconciler/tests")] == []
+
+
+def test_it_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    program = installed / "reconciler"
+    assert __version__ in run(program, "--version", cwd=tmp_path)
+    assert '"$schema"' in run(program, "schema", cwd=tmp_path)
+    ask = "import reconciler.settings as s; print(s.__file__); print(s.data_dir('examples'))"
+    package, examples = run(installed / "python", "-c", ask, cwd=tmp_path).split()
+    assert package.startswith(str(installed.parent))
+    run(program, "validate", "-s", Path(examples) / "quickstart", cwd=tmp_path)
+
+
+def test_ansible_comes_along_and_finds_our_playbooks(installed: Path, tmp_path: Path) -> None:
+    ask = "import reconciler.settings as s; print(s.data_dir('playbooks'))"
+    folder = Path(run(installed / "python", "-c", ask, cwd=tmp_path).strip())
+    playbooks = sorted(folder.glob("*.yml"))
+    assert playbooks
+    run(installed / "ansible-playbook", "--syntax-check", "-i", "localhost,", *playbooks, cwd=tmp_path)

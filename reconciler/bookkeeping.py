@@ -16,9 +16,8 @@ from reconciler.model.config import RetryConfig
 from reconciler.model.desired import DesiredState
 from reconciler.model.host import Fleet
 from reconciler.model.placement import Phase, Record, parse_volume_name
-from reconciler.model.plan import PLAN_JSON, ActionResult, Blocked, Change, Outcome, Plan, Verb
+from reconciler.model.plan import PLAN_JSON, ActionResult, Change, Outcome, Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus, Event, Retry
-from reconciler.model.units import format_duration
 from reconciler.planner import Survey
 from reconciler.planner.backoff import Failure, next_retry
 from reconciler.store.base import HostWord, Run, Store, Subject
@@ -53,7 +52,13 @@ def note_hosts(store: Store, fleet: Fleet, now: float) -> None:
     }
     changed = store.set_conditions(Subject.HOST, conditions, complete=True)
     store.add_events(
-        Event(now, host.reason, host.message or "answers", host=name, warning=host.status is not ConditionStatus.TRUE)
+        Event(
+            now,
+            host.reason,
+            host.message or "answers",
+            host=name,
+            warning=host.status is not ConditionStatus.TRUE,
+        )
         for name, (host, *_) in ((name, found) for name, found in changed.items() if found)
     )
 
@@ -77,7 +82,7 @@ def living_records(store: Store, fleet: Fleet) -> Mapping[str, Record]:
     return {vm: record for vm, record in records.items() if record.host not in dead}
 
 
-def begin(store: Store, plan: Plan, now: float) -> str:
+def begin(store: Store, plan: Plan, fleet: Fleet, now: float) -> str:
     """Commit where machines are about to be, durably, and open the journal. Returns the run's id.
 
     Raises:
@@ -89,16 +94,32 @@ def begin(store: Store, plan: Plan, now: float) -> str:
         for change in plan.changes
         if change.verb in (Verb.CREATE, Verb.REPLACE) and _acts(plan, change)
     ]
-    records = store.records()
-    moved = {i.vm for i in intents if i.vm in records and (records[i.vm].uid, records[i.vm].host) != (i.uid, i.host)}
+    void = {change.vm for change in plan.changes if _void(change, store, fleet)}
     with store.transaction():
-        store.commit_intents(intents, void=moved)
+        store.commit_intents(intents, void=void)
         store.begin_run(run, PLAN_JSON.dump_json(plan).decode(), now)
     return run
 
 
 def _acts(plan: Plan, change: Change) -> bool:
     return any(action.vm == change.vm for action in plan.actions)
+
+
+def _void(change: Change, store: Store, fleet: Fleet) -> bool:
+    """True if what is on record of a machine provably means nothing any more, so that it may begin anew.
+
+    Its host answers and has neither the domain nor a disk of that uid; or an operator vouches that the
+    host is dead; or the plan itself removes the old one first.
+    """
+    record = store.records().get(change.vm)
+    if record is None or (record.uid, record.host) == (change.uid, change.host):
+        return False
+    host = fleet.get(record.host)
+    if host is None or not host.known:
+        return store.words().get(record.host) is HostWord.DEAD
+    if change.verb is Verb.REPLACE:
+        return True
+    return record.uid not in host.domains and not _disks_of(record, fleet)
 
 
 def finish(store: Store, run: str, results: tuple[ActionResult, ...]) -> tuple[ActionResult, ...]:
@@ -123,13 +144,26 @@ def events_of(plan: Plan, results: Iterable[ActionResult], now: float) -> list[E
         done = all(result.outcome in (Outcome.CHANGED, Outcome.OK) for result in mine)
         if done:
             reason, past = _PAST[change.verb]
-            events.append(Event(now, reason, f"{past}: {change.reason}", change.vm, change.host, False, plan.revision))
+            events.append(
+                Event(now, reason, f"{past}: {change.reason}", change.vm, change.host, False, plan.revision)
+            )
         events += [
-            Event(now, failed.reason or "Failed", f"{failed.id}: {failed.message}", change.vm, failed.host, True, plan.revision)
+            Event(
+                now,
+                failed.reason or "Failed",
+                f"{failed.id}: {failed.message}",
+                change.vm,
+                failed.host,
+                True,
+                plan.revision,
+            )
             for failed in failures
         ]
     shared = [r for r in told.get("", ()) if r.outcome is Outcome.FAILED]
-    events += [Event(now, r.reason or "Failed", f"{r.id}: {r.message}", "", r.host, True, plan.revision) for r in shared]
+    events += [
+        Event(now, r.reason or "Failed", f"{r.id}: {r.message}", "", r.host, True, plan.revision)
+        for r in shared
+    ]
     return events
 
 
@@ -147,7 +181,9 @@ def retries_of(
     its own, unless the step that failed was one that it shares (an image).
     """
     results = list(results)
-    failed = {result.vm: result for result in reversed(results) if result.outcome is Outcome.FAILED and result.vm}
+    failed = {
+        result.vm: result for result in reversed(results) if result.outcome is Outcome.FAILED and result.vm
+    }
     shared = {result.host: result for result in results if result.outcome is Outcome.FAILED and not result.vm}
     waiting = {result.vm for result in results if result.outcome is Outcome.SKIPPED and result.vm}
     worse: list[Retry] = []
@@ -158,7 +194,7 @@ def retries_of(
             worse.append(
                 next_retry(
                     before.get(change.vm),
-                    Failure(change.vm, wishes.get(change.vm, ""), cause.message, cause.terminal),
+                    Failure(change.vm, wishes.get(change.vm, ""), cause.message, cause.terminal, cause.id),
                     now,
                     random.random(),  # noqa: S311  # jitter, not a secret
                     config,
@@ -176,23 +212,75 @@ def wish(desired: DesiredState, vm: str) -> str:
         return "gone"
     kind = desired.instance_types.get(machine.spec.instance_type or "")
     image = desired.images.get(machine.spec.image or "")
-    template = desired.templates.get(machine.spec.xml_template or (kind.spec.xml_template if kind else None) or "")
+    template = desired.templates.get(
+        machine.spec.xml_template or (kind.spec.xml_template if kind else None) or ""
+    )
     said = [part.model_dump_json() if part else "" for part in (machine, kind, image)]
     return hashlib.sha256("\0".join([*said, template or ""]).encode()).hexdigest()[:32]
 
 
-def held(store: Store, desired: DesiredState, now: float) -> Mapping[str, Blocked]:
-    """Machines that failed and must not be tried again yet."""
-    blocked = {}
-    for vm, retry in store.retries().items():
-        if not retry.blocks(wish(desired, vm), now):
+def note_results(
+    store: Store,
+    desired: DesiredState,
+    plan: Plan,
+    results: tuple[ActionResult, ...],
+    config: RetryConfig,
+    now: float,
+) -> None:
+    """Events for what was done, and when to try again what failed."""
+    if not results:
+        return
+    wishes = {change.vm: wish(desired, change.vm) for change in plan.changes}
+    worse, better = retries_of(plan, results, wishes, store.retries(), config, now)
+    store.put_retries(worse)
+    store.clear_retries(better)
+    store.add_events(events_of(plan, results, now))
+
+
+def note_whereabouts(store: Store, survey: Survey) -> None:
+    """Records that the hosts' own marks contradict or complete."""
+    write, forget = whereabouts(survey)
+    if write:
+        store.put_records(write)
+    if forget:
+        store.delete_records(forget)
+        store.clear_retries(forget)
+
+
+def note_conditions(store: Store, plan: Plan, said: Mapping[str, tuple[Condition, ...]], now: float) -> None:
+    """Conditions of the machines, and an event where one became worse or well again."""
+    before = store.conditions(Subject.VM)
+    changed = store.set_conditions(Subject.VM, said, complete=True)
+    store.add_events(
+        event
+        for vm, after in changed.items()
+        for event in _turns(vm, before.get(vm, ()), after, plan.revision, now)
+    )
+
+
+_BAD = {
+    "Ready": ConditionStatus.FALSE,
+    "RestartRequired": ConditionStatus.TRUE,
+    "ReplaceRequired": ConditionStatus.TRUE,
+}
+
+
+def _turns(
+    vm: str, before: tuple[Condition, ...], after: tuple[Condition, ...], revision: str, now: float
+) -> Iterable[Event]:
+    """Events for the conditions that people wait for; a new machine's first word is none."""
+    earlier = {condition.type: condition for condition in before}
+    for condition in after:
+        last = earlier.get(condition.type)
+        if condition.type not in _BAD or (
+            last and (last.status, last.reason) == (condition.status, condition.reason)
+        ):
             continue
-        if retry.terminal:
-            blocked[vm] = Blocked(vm, "Failed", f"{retry.message}: not tried again until its manifest changes")
-        else:
-            wait = format_duration(max(1, int(retry.not_before - now)))
-            blocked[vm] = Blocked(vm, "RetryLater", f"attempt {retry.attempts} failed ({retry.message}): again in {wait}")
-    return blocked
+        bad = condition.status is _BAD[condition.type]
+        if bad or (last is not None and last.status is _BAD[condition.type]):
+            word = condition.reason if condition.type == "Ready" else condition.type
+            message = condition.message or f"{condition.type} is {condition.status}"
+            yield Event(now, word, message, vm, "", bad, revision)
 
 
 def whereabouts(survey: Survey) -> tuple[list[Record], list[str]]:
@@ -205,7 +293,11 @@ def whereabouts(survey: Survey) -> tuple[list[Record], list[str]]:
     situation = survey.situation
     records = situation.records
     write = []
-    present = [(survey.located, Phase.PLACED), (survey.suspended, Phase.PLACED), (survey.leaving, Phase.DELETING)]
+    present = [
+        (survey.located, Phase.PLACED),
+        (survey.suspended, Phase.PLACED),
+        (survey.leaving, Phase.DELETING),
+    ]
     for machines, phase in present:
         for vm, domain in machines.items():
             if domain is None or domain.applied is None:
@@ -239,5 +331,7 @@ def interrupted(run: Run, now: float) -> Event:
     """The event that tells of an apply whose process died."""
     plan = PLAN_JSON.validate_json(run.plan)
     left = len(plan.actions) - len(run.results)
-    message = f"an apply begun at {run.started:.0f} was interrupted with {left} of {len(plan.actions)} actions open"
+    message = (
+        f"an apply begun at {run.started:.0f} was interrupted with {left} of {len(plan.actions)} actions open"
+    )
     return Event(now, "ApplyInterrupted", f"{message}; the hosts are asked what became of them", warning=True)

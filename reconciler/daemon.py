@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.engine import Engine, Tick
-from reconciler.errors import ReconcilerError
+from reconciler.errors import DesiredStateError, ReconcilerError
 from reconciler.model.config import DaemonConfig
 from reconciler.model.plan import ActionResult, Outcome, Verb
 from reconciler.service.logs import fields
@@ -20,6 +20,9 @@ from reconciler.store.base import Tick as StoredTick
 
 _log = logging.getLogger(__name__)
 
+WATCH_EVERY = 1.0
+"""Seconds between looks at whether the desired state changed."""
+
 LONGEST_SILENCE = 300.0
 """Seconds that one look, or one action of a push, may take before systemd's watchdog thinks us dead."""
 
@@ -30,7 +33,9 @@ class Daemon:
     A tick that fails is a sentence in the log and is tried again; it never ends the daemon.
     """
 
-    def __init__(self, engine: Engine, waker: Waker, notifier: Notifier, watchdog: Watchdog, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, waker: Waker, notifier: Notifier, watchdog: Watchdog, metrics: Metrics
+    ) -> None:
         self._engine = engine
         self._waker = waker
         self._notifier = notifier
@@ -53,11 +58,25 @@ class Daemon:
             if stop.requested:
                 break
             # After a push the hosts are read again at once: what it made possible is not left for a period.
-            pause = 0.0 if busy else self._pause()
-            self._watchdog.promise(pause + LONGEST_SILENCE)
-            reasons = self._waker.wait(pause, self._config.settle)
+            reasons = ("pushed",) if busy else self._wait()
         self._notifier.stopping(f"stopping: {stop.reason}")
         _log.info("stopped", extra=fields(reason=stop.reason))
+
+    def _wait(self) -> tuple[str, ...]:
+        """Sleep until something happened, or the period is over. Why we woke; empty for the period."""
+        deadline = time.monotonic() + self._pause()
+        slice_ = WATCH_EVERY
+        while True:
+            pause = max(0.0, min(slice_, deadline - time.monotonic()))
+            self._watchdog.promise(pause + LONGEST_SILENCE)
+            reasons = self._waker.wait(pause, self._config.settle)
+            if reasons or time.monotonic() >= deadline:
+                return reasons
+            began = time.monotonic()
+            if self._engine.rooms.source.changed():
+                return ("desired state",)
+            # A look at 20,000 files takes its time: it may cost two percent of one cpu, not more.
+            slice_ = max(WATCH_EVERY, 50 * (time.monotonic() - began))
 
     def _pause(self) -> float:
         """Seconds until the next tick: the period, or less when a machine's next attempt is due before."""
@@ -77,8 +96,13 @@ class Daemon:
             return False
         seconds = time.monotonic() - started
         sentence = sentence_of(tick)
+        trouble = self._engine.rooms.source.trouble
+        if trouble is not None:
+            sentence += f"; a newer desired state is refused: {_first(trouble)}"
         if tick.results or fetched or sentence != self._said:
-            _log.info(sentence, extra=fields(seconds=round(seconds, 2), because=",".join(reasons) or "period"))
+            _log.info(
+                sentence, extra=fields(seconds=round(seconds, 2), because=",".join(reasons) or "period")
+            )
         self._tell(sentence, tick.look.plan.revision, seconds, ok=True)
         self._measure(tick)
         return any(result.outcome is Outcome.CHANGED for result in tick.results)
@@ -89,7 +113,9 @@ class Daemon:
         try:
             return self._engine.rooms.source.fetch()
         except ReconcilerError as error:
-            _log.warning("the remote cannot be fetched, the last commit counts", extra=fields(error=error.message))
+            _log.warning(
+                "the remote cannot be fetched, the last commit counts", extra=fields(error=error.message)
+            )
             return False
 
     def _failed(self, error: ReconcilerError, seconds: float) -> None:
@@ -154,6 +180,12 @@ def sentence_of(tick: Tick) -> str:
     if silent:
         parts.append(f"unknown hosts: {_some(silent)}")
     return f"{plan.revision[:12]}: " + "; ".join(parts)
+
+
+def _first(refused: DesiredStateError) -> str:
+    """The first mistake of a refused state, and how many more there are."""
+    more = f" and {len(refused.problems) - 1} more" if len(refused.problems) > 1 else ""
+    return f"{refused.problems[0]}{more}" if refused.problems else refused.message
 
 
 def _some(names: list[str]) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconciler import bookkeeping
 from reconciler.allocator import Allocator
 from reconciler.desired.inventory import Inventory
+from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source
 from reconciler.errors import StalePlanError
 from reconciler.model.config import Config
@@ -20,11 +22,13 @@ from reconciler.model.desired import DesiredState
 from reconciler.model.host import Fleet, Host
 from reconciler.model.placement import Decision, Record
 from reconciler.model.plan import ActionResult, Outcome, Plan
+from reconciler.model.status import Condition
 from reconciler.observed.fleet import Observer
-from reconciler.planner import Memo, Situation, Survey, check_limits, make_plan, survey
+from reconciler.planner import Memo, Situation, Survey, check_limits, conditions, make_plan, survey
+from reconciler.planner.hold import hold
 from reconciler.push.orphans import wait_for_orphans
 from reconciler.push.pusher import Pusher
-from reconciler.store.base import Store
+from reconciler.store.base import Store, Subject
 
 Progress = Callable[[ActionResult | str], None]
 
@@ -37,7 +41,7 @@ class Rooms:
     """Everything a tick works with, injected: no room finds another by itself."""
 
     config: Config
-    source: Source
+    source: Source | LastGood
     inventory: Inventory
     observer: Observer
     allocator: Allocator
@@ -75,11 +79,13 @@ class Tick:
 class Engine:
     """Reconciles. Keeps nothing between ticks but what makes an idle tick cheap."""
 
-    def __init__(self, rooms: Rooms, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, rooms: Rooms, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self.rooms = rooms
+        self._state_dir = state_dir
         self._clock = clock
         self._memo = Memo()
         self._last: Look | None = None
+        self._remembered: Look | None = None
 
     def look(self, uids: Mapping[str, str] | None = None) -> Look:
         """Read desired and observed state, place new machines and plan. Touches nothing.
@@ -97,19 +103,29 @@ class Engine:
         fleet = rooms.observer.observe(hosts)
         bookkeeping.note_hosts(rooms.store, fleet, self._clock())
         records = bookkeeping.living_records(rooms.store, fleet)
-        held = bookkeeping.held(rooms.store, desired, self._clock())
+        retries = rooms.store.retries()
         never_seen = bookkeeping.never_seen(rooms.store, fleet)
         last = self._last
-        if uids is None and last is not None and not held and last.plan.empty:
-            if _same(last, desired, hosts, fleet, records):
-                return last
-        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen, held)
+        settled = uids is None and not retries and last is not None and last.plan.empty
+        if last is not None and settled and _same(last, desired, hosts, fleet, records):
+            return last
+        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen)
         seen = survey(situation, memo=self._memo)
         decisions = rooms.allocator.place(seen.demands, seen.capacities)
         known = dict(uids or {})
-        plan = make_plan(seen, decisions, new_uid=lambda vm: known.get(vm) or str(uuid.uuid4()), memo=self._memo)
+        plan = make_plan(
+            seen, decisions, new_uid=lambda vm: known.get(vm) or str(uuid.uuid4()), memo=self._memo
+        )
+        wishes = {vm: bookkeeping.wish(desired, vm) for vm in retries}
+        plan = hold(plan, retries, wishes, self._clock())
         self._last = Look(desired, hosts, fleet, records, seen, decisions, plan)
         return self._last
+
+    def conditions(self, look: Look) -> Mapping[str, tuple[Condition, ...]]:
+        """How every machine is at this look, with the times since when from the store."""
+        earlier = self.rooms.store.conditions(Subject.VM)
+        said = conditions(look.survey, look.plan, now=self._clock())
+        return {vm: _since(found, earlier.get(vm, ())) for vm, found in said.items()}
 
     def reconcile_once(
         self, *, push: bool = True, allow_deletions: bool = False, on_progress: Progress = lambda _: None
@@ -119,7 +135,9 @@ class Engine:
         Raises:
             LimitError: The plan deletes too much; nothing was touched.
         """
-        return self.carry_out(self.look(), push=push, allow_deletions=allow_deletions, on_progress=on_progress)
+        return self.carry_out(
+            self.look(), push=push, allow_deletions=allow_deletions, on_progress=on_progress
+        )
 
     def carry_out(
         self,
@@ -138,13 +156,26 @@ class Engine:
         if push:
             check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()
-        bookkeeping.remember(self.rooms.store, look, results, self._clock(), self.rooms.config.retry)
+        self._remember(look, results)
         return Tick(look, results, time.monotonic() - started)
+
+    def _remember(self, look: Look, results: tuple[ActionResult, ...]) -> None:
+        """Write down what came of it. The same look twice, with nothing done, is not worth a word."""
+        if not results and look is self._remembered:
+            return
+        store, now = self.rooms.store, self._clock()
+        said = conditions(look.survey, look.plan, results, now=now, memo=self._memo)
+        retry = self.rooms.config.retry
+        with store.transaction():
+            bookkeeping.note_results(store, look.desired, look.plan, results, retry, now)
+            bookkeeping.note_whereabouts(store, look.survey)
+            bookkeeping.note_conditions(store, look.plan, said, now)
+        self._remembered = None if results else look
 
     def _push(self, look: Look, on_progress: Progress) -> tuple[ActionResult, ...]:
         """Commit the intents, then carry the plan out: this order keeps a machine from existing twice."""
         rooms = self.rooms
-        run = bookkeeping.begin(rooms.store, look.plan, self._clock())
+        run = bookkeeping.begin(rooms.store, look.plan, look.fleet, self._clock())
         results = rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress)
         return bookkeeping.finish(rooms.store, run, results)
 
@@ -155,12 +186,14 @@ class Engine:
         """
         store = self.rooms.store
         unfinished = store.unfinished_runs()
-        wait_for_orphans(self.rooms.pusher.state_dir, ORPHANS_MAY_TAKE)
+        wait_for_orphans(self._state_dir, ORPHANS_MAY_TAKE)
         for run in unfinished:
             store.add_events([bookkeeping.interrupted(run, self._clock())])
             store.finish_run(run.id)
 
-    def apply_saved(self, saved: Plan, *, allow_deletions: bool = False, on_progress: Progress = lambda _: None) -> Tick:
+    def apply_saved(
+        self, saved: Plan, *, allow_deletions: bool = False, on_progress: Progress = lambda _: None
+    ) -> Tick:
         """Apply exactly `saved`.
 
         Raises:
@@ -177,7 +210,9 @@ class Engine:
         return self.carry_out(look, allow_deletions=allow_deletions, on_progress=on_progress)
 
 
-def _same(last: Look, desired: DesiredState, hosts: Mapping[str, Host], fleet: Fleet, records: Mapping[str, Record]) -> bool:
+def _same(
+    last: Look, desired: DesiredState, hosts: Mapping[str, Host], fleet: Fleet, records: Mapping[str, Record]
+) -> bool:
     """True if every input is the identical object: an unchanged host or file is never copied."""
     return (
         last.desired is desired
@@ -186,6 +221,11 @@ def _same(last: Look, desired: DesiredState, hosts: Mapping[str, Host], fleet: F
         and all(last.fleet[name] is fleet[name] for name in fleet)
         and last.records == records
     )
+
+
+def _since(now: Sequence[Condition], earlier: Sequence[Condition]) -> tuple[Condition, ...]:
+    before = {condition.type: condition for condition in earlier}
+    return tuple(condition.after(before.get(condition.type)) for condition in now)
 
 
 def _difference(saved: Plan, now: Plan) -> str:
@@ -203,5 +243,3 @@ def _difference(saved: Plan, now: Plan) -> str:
             more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
             parts.append(f"{word}: {', '.join(ids[:3])}{more}")
     return "; ".join(parts)
-
-

@@ -29,7 +29,7 @@ GANETI_FOLDERS = ("/usr/lib/ganeti/iallocators", "/usr/local/lib/ganeti/iallocat
 def run_program(command: tuple[str, ...], request: str, timeout: int) -> str:
     """Run an iallocator program and return what it wrote.
 
-    The program and everything it started are gone when this returns.
+    When this returns the program has ended, and whatever it left running in its session is killed.
 
     Args:
         command: Program and arguments; the path of the request file is added as the last one.

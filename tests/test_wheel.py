@@ -1,4 +1,4 @@
-"""The built wheel, installed as a stranger would install it: into an empty environment, outside the checkout."""
+"""The built wheel, installed as a stranger would: into an empty environment, outside the checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from reconciler import __version__
 
-pytestmark = pytest.mark.slow
+# One group: the environment is built once, whatever the number of test processes.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 
 ROOT = Path(__file__).resolve().parent.parent
 # What would make the checkout, or this environment, shine through.
@@ -22,7 +23,8 @@ HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RECONCILER_CONFIG", "RECON
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True)
+    arguments = [*map(str, command)]
+    done = subprocess.run(arguments, check=False, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -48,14 +50,26 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-@pytest.mark.parametrize("folder", ["playbooks", "templates", "inventory", "examples"])
-def test_the_wheel_holds_every_shipped_file(wheel: Path, folder: str) -> None:
+def shipped(folder: str) -> list[str]:
+    """Files of a folder that git tracks or would track."""
     listing = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z", folder]
-    shipped = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    names = {f"reconciler/_data/{name}" for name in shipped.split("\0") if name}
+    found = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [name for name in found.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("folder", ["reconciler", "playbooks", "templates", "inventory", "examples"])
+def test_the_wheel_holds_every_shipped_file(wheel: Path, folder: str) -> None:
+    place = "" if folder == "reconciler" else "reconciler/_data/"
+    names = {place + name for name in shipped(folder)}
     assert names, f"{folder} has nothing to ship"
     with zipfile.ZipFile(wheel) as archive:
         assert names <= set(archive.namelist())
+
+
+def test_programs_stay_programs(installed: Path) -> None:
+    (site,) = installed.parent.glob("lib/python*/site-packages")
+    programs = [name for name in shipped("reconciler") if os.access(ROOT / name, os.X_OK)]
+    assert [name for name in programs if not os.access(site / name, os.X_OK)] == []
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:

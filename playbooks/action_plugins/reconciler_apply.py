@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,14 +56,14 @@ class ActionModule(ActionBase):
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Carry the host's document out; its results are data under ``actions``."""
+        """Carry the host's document out; one result for each of its actions goes into progress.jsonl."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _, arguments = self.validate_argument_spec({"run": {"type": "path", "required": True}})
         directory = Path(arguments["run"])
         document = _read(directory, str(variables["inventory_hostname"]))
         if document is None:
-            return result | {"changed": False, "msg": "nothing to do", "actions": []}
+            return result | {"changed": False, "counts": {}, "msg": "nothing to do"}
         executor = Executor(
             document,
             directory,
@@ -85,13 +86,14 @@ def _read(directory: Path, host: str) -> dict[str, Any] | None:
 
 
 def _summary(results: list[Result], *, diff: bool) -> dict[str, Any]:
-    bad = [result for result in results if result.outcome == FAILED]
-    skipped = sum(result.outcome == SKIPPED for result in results)
+    """Ansible's own result. What became of each action is in progress.jsonl, where the daemon reads it."""
+    counts = Counter(result.outcome for result in results)
     summary: dict[str, Any] = {
-        "changed": any(result.outcome == CHANGED for result in results),
-        "actions": [result.as_data() for result in results],
-        "msg": f"{len(results)} actions, {len(bad)} failed, {skipped} skipped",
+        "changed": counts[CHANGED] > 0,
+        "counts": dict(counts),
+        "msg": f"{len(results)} actions, {counts[FAILED]} failed, {counts[SKIPPED]} skipped",
     }
+    bad = [result for result in results if result.outcome == FAILED]
     if bad:
         told = "; ".join(f"{result.id}: {result.message}" for result in bad)
         summary |= {"failed": True, "msg": f"{summary['msg']}: {told}"}

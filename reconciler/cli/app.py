@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from pydantic import ValidationError
@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from reconciler.allocator import make_allocator
 from reconciler.desired.config import LoadedConfig, load_config
 from reconciler.desired.inventory import Inventory
+from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source, open_source
 from reconciler.engine import Engine, Rooms
 from reconciler.errors import UsageError
 from reconciler.external import run_program
-from reconciler.model.config import DaemonConfig, SourceConfig
+from reconciler.model.config import DaemonConfig, HooksConfig, SourceConfig
 from reconciler.model.host import Host
 from reconciler.observed.fleet import Observer
 from reconciler.push.pusher import Pusher
@@ -91,6 +92,15 @@ class App:
         """The hosts by name."""
         return self.inventory.hosts()
 
+    @property
+    def source_folder(self) -> Path:
+        """The folder where a new manifest belongs: the source's, or a git work tree's."""
+        if self.source_path is not None:
+            path, _, _ = self.source_path.rpartition("@")
+            return Path(path if path and Path(path).is_dir() else self.source_path).absolute()
+        config = self.loaded.config.source
+        return self.loaded.base / config.path / config.folder
+
     @functools.cached_property
     def source(self) -> Source:
         """The desired state. ``--source`` is a folder, or ``PATH@REF`` for a git repository."""
@@ -108,14 +118,19 @@ class App:
 
     @contextmanager
     def engine(self, on_change: Callable[[str], None] | None = None) -> Iterator[Engine]:
-        """The engine with every room it needs; connections are closed at the end."""
+        """The engine with every room it needs; connections are closed at the end.
+
+        Args:
+            on_change: For a daemon: called with a host's name when it has news. A daemon also keeps up the
+                last good desired state while a newer one is refused.
+        """
         config = self.loaded.config
         observer = Observer(config.owner, on_change)
         try:
             yield Engine(
                 Rooms(
                     config=config,
-                    source=self.source,
+                    source=LastGood(self.source) if on_change else self.source,
                     inventory=self.inventory,
                     observer=observer,
                     allocator=make_allocator(config.allocator, run_program),
@@ -123,15 +138,20 @@ class App:
                         config.push, config.owner, self.inventory_paths, self.state_dir, self._hooks()
                     ),
                     store=self.store,
-                )
+                ),
+                self.state_dir,
             )
         finally:
             observer.close()
 
-    def _hooks(self) -> Any:
+    def _hooks(self) -> HooksConfig:
+        """The hook playbooks, with paths that start at the configuration file's folder."""
         hooks = self.loaded.config.hooks
-        resolve = lambda path: str(self.loaded.base / path) if path else None  # noqa: E731
-        return hooks.model_copy(update={"before": resolve(hooks.before), "after": resolve(hooks.after)})
+        base = self.loaded.base
+        return HooksConfig(
+            before=str(base / hooks.before) if hooks.before else None,
+            after=str(base / hooks.after) if hooks.after else None,
+        )
 
     @property
     def color(self) -> bool:
@@ -148,15 +168,23 @@ def options(command: Command) -> Command:
         type=click.Path(dir_okay=False, path_type=Path),
         help="Configuration file [./reconciler.yaml, /etc/reconciler/reconciler.yaml].",
     )
-    @click.option("-s", "--source", metavar="PATH[@REF]", help="Desired state: a folder, or a git repository at a ref.")
     @click.option(
-        "-i", "--inventory", metavar="PATH", multiple=True, help="Ansible inventory; may be given several times."
+        "-s", "--source", metavar="PATH[@REF]", help="Desired state: a folder, or a git repository at a ref."
     )
-    @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Store and artifacts.")
+    @click.option(
+        "-i",
+        "--inventory",
+        metavar="PATH",
+        multiple=True,
+        help="Ansible inventory; may be given several times.",
+    )
+    @click.option(
+        "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Store and artifacts."
+    )
     @click.pass_context
-    @functools.wraps(command)
     def wrapper(
         ctx: click.Context,
+        /,
         config: Path | None,
         source: str | None,
         inventory: tuple[str, ...],
@@ -168,7 +196,7 @@ def options(command: Command) -> Command:
         ctx.obj = App(config, source, inventory, state_dir)
         return command(ctx.obj, **arguments)
 
-    return wrapper  # type: ignore[return-value]
+    return cast("Command", functools.update_wrapper(wrapper, command))
 
 
 def output_option(command: Command) -> Command:
@@ -188,8 +216,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=False, default=str))
 
 
-def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns as kubectl prints them: as wide as needed, three spaces between."""
     cells = [headings, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return [
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

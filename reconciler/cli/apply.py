@@ -14,6 +14,7 @@ from reconciler.engine import Engine, Tick
 from reconciler.model.plan import ActionResult, Outcome
 from reconciler.planner import check_limits
 
+
 @click.command(
     epilog="""\b
 Examples:
@@ -21,9 +22,13 @@ Examples:
   reconciler apply --yes
   reconciler apply today.plan"""
 )
-@click.argument("plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path), metavar="[PLAN]")
+@click.argument(
+    "plan_file", required=False, type=click.Path(dir_okay=False, path_type=Path), metavar="[PLAN]"
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--allow-deletions", is_flag=True, help="Go on although more machines go than the limits allow.")
+@click.option(
+    "--allow-deletions", is_flag=True, help="Go on although more machines go than the limits allow."
+)
 @output_option
 @options
 def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, output: str) -> int:
@@ -34,7 +39,9 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, ou
     with app.store.hold("reconciler apply"), app.engine() as engine:
         if plan_file is not None:
             saved = read_plan(plan_file)
-            tick = engine.apply_saved(saved, allow_deletions=allow_deletions, on_progress=Reporter(len(saved.actions)))
+            tick = engine.apply_saved(
+                saved, allow_deletions=allow_deletions, on_progress=Reporter(len(saved.actions))
+            )
         else:
             tick = _plan_and_apply(app, engine, yes=yes or output == "json", allow_deletions=allow_deletions)
         after = engine.reconcile_once(push=False) if tick.results else tick

@@ -7,7 +7,10 @@ from click.shell_completion import get_completion_class
 
 
 @click.command(
-    epilog="\b\nExample:\n  reconciler completion bash > /etc/bash_completion.d/reconciler\n  source <(reconciler completion zsh)"
+    epilog="""\b
+Examples:
+  reconciler completion bash > /etc/bash_completion.d/reconciler
+  source <(reconciler completion zsh)"""
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context

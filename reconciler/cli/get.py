@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -18,7 +18,6 @@ from reconciler.model.host import ObservedHost
 from reconciler.model.manifest import VirtualMachine
 from reconciler.model.status import Condition, Event
 from reconciler.model.units import format_duration, format_size
-from reconciler.store.base import Subject
 
 Row = tuple[str, ...]
 
@@ -44,7 +43,7 @@ def get_vms(app: App, selector: str, output: str) -> None:
     wanted = parse_selector(selector)
     with app.engine() as engine:
         look = engine.look()
-        conditions = engine.rooms.store.conditions(Subject.VM)
+        conditions = engine.conditions(look)
     machines = [
         machine
         for name, machine in sorted(look.desired.machines.items())
@@ -54,7 +53,9 @@ def get_vms(app: App, selector: str, output: str) -> None:
     if output == "json":
         print_json([_vm_json(machine, found.get(machine.name), conditions) for machine in machines])
         return
-    rows = [_vm_row(machine, found.get(machine.name), conditions.get(machine.name, ())) for machine in machines]
+    rows = [
+        _vm_row(machine, found.get(machine.name), conditions.get(machine.name, ())) for machine in machines
+    ]
     _print(("NAME", "HOST", "STATE", "CPUS", "MEMORY", "READY", "REASON"), rows, "no machines are desired")
 
 
@@ -71,7 +72,9 @@ def domains_by_name(look: Look) -> Mapping[str, ObservedDomain]:
 def _vm_row(machine: VirtualMachine, domain: ObservedDomain | None, conditions: Iterable[Condition]) -> Row:
     by_type = {condition.type: condition for condition in conditions}
     ready = by_type.get("Ready")
-    worst = next((c for c in (by_type.get("Placed"), by_type.get("RestartRequired"), ready) if _speaks(c)), ready)
+    worst = next(
+        (c for c in (by_type.get("Placed"), by_type.get("RestartRequired"), ready) if _speaks(c)), ready
+    )
     status = (str(ready.status) if ready else "Unknown", worst.reason if worst else "NotSeenYet")
     if domain is None:
         return (machine.name, "-", "-", "-", "-", *status)
@@ -138,7 +141,17 @@ def _host_row(look: Look, host: ObservedHost) -> Row:
     ours = sum(domain.applied is not None for domain in host.domains.values())
     memory = f"{host.memory / (1 << 30):.1f}Gi"
     types = ",".join(sorted(host.virt_types))
-    return (host.name, status, str(len(host.domains)), str(ours), str(host.cpus), memory, host.libvirt_version, types, labels)
+    return (
+        host.name,
+        status,
+        str(len(host.domains)),
+        str(ours),
+        str(host.cpus),
+        memory,
+        host.libvirt_version,
+        types,
+        labels,
+    )
 
 
 def _host_json(look: Look, host: ObservedHost) -> dict[str, object]:
@@ -158,7 +171,13 @@ def _host_json(look: Look, host: ObservedHost) -> dict[str, object]:
         "virtTypes": sorted(host.virt_types),
         "networks": sorted(host.networks),
         "pools": [
-            {"name": p.name, "path": p.path, "active": p.active, "capacity": p.capacity, "available": p.available}
+            {
+                "name": p.name,
+                "path": p.path,
+                "active": p.active,
+                "capacity": p.capacity,
+                "available": p.available,
+            }
             for _, p in sorted(host.pools.items())
         ],
         "domains": [
@@ -177,7 +196,10 @@ def get_images(app: App, output: str) -> None:
     if output == "json":
         print_json([image.model_dump(mode="json", by_alias=True, exclude_defaults=True) for image in images])
         return
-    rows = [(i.name, str(i.spec.format), (i.spec.sha256 or "")[:16], i.spec.path or i.spec.url or "") for i in images]
+    rows = [
+        (i.name, str(i.spec.format), (i.spec.sha256 or "")[:16], i.spec.path or i.spec.url or "")
+        for i in images
+    ]
     _print(("NAME", "FORMAT", "SHA256", "SOURCE"), rows, "no images are desired")
 
 
@@ -207,15 +229,25 @@ def describe(app: App, vm: str, output: str) -> None:
     with app.engine() as engine:
         look = engine.look()
         store = engine.rooms.store
-        conditions = store.conditions(Subject.VM)
+        conditions = engine.conditions(look)
         events_of = store.events(vm=vm, limit=10)
     machine = look.desired.machines.get(vm)
     domain = domains_by_name(look).get(vm)
     if machine is None and domain is None:
-        raise UsageError(f"there is no machine {vm!r}, neither desired nor on a host", hint="see: reconciler get vms")
+        raise UsageError(
+            f"there is no machine {vm!r}, neither desired nor on a host", hint="see: reconciler get vms"
+        )
     if output == "json":
-        described = _vm_json(machine, domain, conditions) if machine else {"metadata": {"name": vm}, "status": {}}
-        print_json({**described, "observed": asdict(domain) if domain else None, "events": [_event_json(e) for e in events_of]})
+        described = (
+            _vm_json(machine, domain, conditions) if machine else {"metadata": {"name": vm}, "status": {}}
+        )
+        print_json(
+            {
+                **described,
+                "observed": asdict(domain) if domain else None,
+                "events": [_event_json(e) for e in events_of],
+            }
+        )
         return
     for line in _describe_lines(look, vm, domain, conditions.get(vm, ())):
         click.echo(line)
@@ -325,7 +357,7 @@ def ago(seconds: float) -> str:
     return format_duration(max(0, int(time.time() - seconds))) if seconds else "-"
 
 
-def _print(headings: Row, rows: list[Row], nothing: str) -> None:
+def _print(headings: Row, rows: Sequence[Row], nothing: str) -> None:
     if not rows:
         click.echo(nothing, err=True)
         return

@@ -33,7 +33,9 @@ def assume_empty(app: App, host: str) -> None:
     _in_inventory(app, host)
     now = time.time()
     app.store.assume_empty(host, now)
-    app.store.add_events([Event(now, "HostAssumedEmpty", "an operator says that it carries none of our machines", host=host)])
+    app.store.add_events(
+        [Event(now, "HostAssumedEmpty", "an operator says that it carries none of our machines", host=host)]
+    )
     click.echo(f"{host} is taken to be empty until it answers.")
 
 
@@ -54,13 +56,22 @@ def declare_dead(app: App, host: str, yes: bool) -> None:
     """
     records = [record.vm for record in app.store.records().values() if record.host == host]
     if host not in app.hosts() and not records:
-        raise UsageError(f"{host!r} is neither in the inventory nor on record", hint="see: reconciler get hosts")
+        raise UsageError(
+            f"{host!r} is neither in the inventory nor on record", hint="see: reconciler get hosts"
+        )
     if not yes:
-        click.confirm(f"{len(records)} machines on record there may then start elsewhere. Is {host} surely off?", abort=True)
+        click.confirm(
+            f"{len(records)} machines on record there may then start elsewhere. Is {host} surely off?",
+            abort=True,
+        )
     now = time.time()
     app.store.declare_dead(host, now)
-    app.store.add_events([Event(now, "HostDeclaredDead", "an operator says that it is off for good", host=host, warning=True)])
-    click.echo(f"{host} is taken to be dead until it answers; {len(records)} machines may be placed elsewhere.")
+    app.store.add_events(
+        [Event(now, "HostDeclaredDead", "an operator says that it is off for good", host=host, warning=True)]
+    )
+    click.echo(
+        f"{host} is taken to be dead until it answers; {len(records)} machines may be placed elsewhere."
+    )
 
 
 @hosts.command("withdraw")

@@ -17,6 +17,7 @@ from reconciler.cli.get import describe, events, get
 from reconciler.cli.hosts import hosts
 from reconciler.cli.lab import lab
 from reconciler.cli.plan import plan, render
+from reconciler.cli.retry import retry
 from reconciler.cli.run import run
 from reconciler.cli.schema import schema
 from reconciler.cli.validate import validate
@@ -28,7 +29,7 @@ EX_USAGE = 64
 class Commands(click.Group):
     """Lists commands in the order in which a newcomer meets them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """The order of `add_command`, not the alphabet."""
         return list(self.commands)
 
@@ -36,7 +37,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="reconciler")
 def cli() -> None:
-    """GitOps for virtual machines on plain libvirt hosts.
+    r"""GitOps for virtual machines on plain libvirt hosts.
 
     \b
     reconciler doctor               what would stop us on each host
@@ -46,9 +47,13 @@ def cli() -> None:
     """
 
 
-for command in (
-    doctor, validate, plan, apply, run, get, describe, explain, events, adopt, forget, hosts, render, schema, lab, completion,
-):  # fmt: skip
+_COMMANDS = (
+    *(doctor, validate, plan, apply, run),
+    *(get, describe, explain, events),
+    *(adopt, forget, retry, hosts),
+    *(render, schema, lab, completion),
+)
+for command in _COMMANDS:
     cli.add_command(command)
 
 

@@ -23,9 +23,15 @@ Examples:
   reconciler plan -s ./machines@main --out today.plan && reconciler apply today.plan
   reconciler plan --detailed-exitcode; [ $? = 2 ] && echo "there are changes" """
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for `reconciler apply FILE`.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the plan for `reconciler apply FILE`.",
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 0: no changes, 1: error, 2: changes.")
-@click.option("--allow-deletions", is_flag=True, help="Show the plan even if it deletes more than the limits allow.")
+@click.option(
+    "--allow-deletions", is_flag=True, help="Show the plan even if it deletes more than the limits allow."
+)
 @output_option
 @options
 def plan(app: App, out: Path | None, detailed_exitcode: bool, allow_deletions: bool, output: str) -> int:
@@ -39,7 +45,10 @@ def plan(app: App, out: Path | None, detailed_exitcode: bool, allow_deletions: b
         show_plan(app, look.plan, output)
         if out is not None:
             out.write_bytes(PLAN_JSON.dump_json(look.plan, indent=2) + b"\n")
-            click.echo(f"\nSaved to {out}; apply exactly this with: reconciler apply {shlex.quote(str(out))}", err=True)
+            click.echo(
+                f"\nSaved to {out}; apply exactly this with: reconciler apply {shlex.quote(str(out))}",
+                err=True,
+            )
         check_limits(look.plan, look.survey, app.loaded.config.limits, allow_deletions)
     except ReconcilerError as error:
         if detailed_exitcode:
@@ -68,7 +77,9 @@ def read_plan(path: Path) -> Plan:
     except OSError as error:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{path} is not a plan that this version saved", hint="make it again with plan --out") from error
+        raise UsageError(
+            f"{path} is not a plan that this version saved", hint="make it again with plan --out"
+        ) from error
 
 
 @click.command(
@@ -76,12 +87,23 @@ def read_plan(path: Path) -> Plan:
 Example:
   reconciler render --dir ./run && ansible-playbook -i hosts.yml … --check --diff"""
 )
-@click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new folder.")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="A new folder.",
+)
 @options
 def render(app: App, directory: Path) -> None:
     """Write the plan as the files that Ansible would get, and say how to run them by hand."""
     with app.engine() as engine:
         look = engine.look()
-        command = engine.rooms.pusher.bundle(look.plan, look.hosts, look.fleet, look.desired.templates, directory)
-    click.echo(f"{len(look.plan.actions)} actions for {len(look.plan.by_host())} hosts are in {directory}. By hand:", err=True)
+        command = engine.rooms.pusher.bundle(
+            look.plan, look.hosts, look.fleet, look.desired.templates, directory
+        )
+    click.echo(
+        f"{len(look.plan.actions)} actions for {len(look.plan.by_host())} hosts are in {directory}. By hand:",
+        err=True,
+    )
     click.echo(shlex.join(command))

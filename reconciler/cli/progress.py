@@ -32,5 +32,9 @@ class Reporter:
         self._done += 1
         mark, colour = _MARK[news.outcome]
         counter = f"[{self._done:>{len(str(self._total))}}/{self._total}]"
-        tail = f"  {news.message}" if news.outcome in (Outcome.FAILED, Outcome.SKIPPED) else f"  {news.seconds:.1f}s"
+        tail = (
+            f"  {news.message}"
+            if news.outcome in (Outcome.FAILED, Outcome.SKIPPED)
+            else f"  {news.seconds:.1f}s"
+        )
         click.echo(f"  {counter} {click.style(mark, fg=colour)} {news.host:<12} {news.id}{tail}", err=True)

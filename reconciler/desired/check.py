@@ -145,15 +145,17 @@ def _check_disks(
         yield Mistake(path, f"{wanted} ({format_size(least)})")
 
 
+# How we deal with a machine is no part of it, so there is nothing to ignore.
+_POLICIES = {"update_policy", "deletion_policy", "stop_timeout", "protect", "suspend", "ignore"}
 _IGNORABLE = frozenset(
-    field.alias or name for name, field in VirtualMachineSpec.model_fields.items() if name != "ignore"
+    field.alias or name for name, field in VirtualMachineSpec.model_fields.items() if name not in _POLICIES
 )
 
 
 def _check_ignore(spec: VirtualMachineSpec) -> Iterator[Mistake]:
     for index, name in enumerate(spec.ignore):
         if name not in _IGNORABLE:
-            message = f"unknown field `{name}`{suggest(name, _IGNORABLE)}"
+            message = f"`{name}` is no field that can be ignored{suggest(name, _IGNORABLE)}"
             yield Mistake(("spec", "ignore", index), message)
 
 

@@ -56,9 +56,9 @@ def _content(file: Path) -> bytes:
         with file.open("rb") as opened:
             content = opened.read(_LIMIT + 1)
     except OSError as error:
-        raise refused(f"the configuration cannot be read: {error.strerror}", str(file)) from error
+        raise refused(file, f"the configuration cannot be read: {error.strerror}") from error
     if len(content) > _LIMIT:
-        raise refused(f"the configuration has more than {_LIMIT} bytes", str(file))
+        raise refused(file, f"the configuration has more than {_LIMIT} bytes")
     return content
 
 

@@ -135,8 +135,8 @@ def _check_envelope(data: Mapping[str, object]) -> list[Mistake]:
 
 
 def _owner(data: object) -> str:
-    """``Kind/name`` as far as the data says it."""
-    if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
+    """``Kind/name`` if the data says both; empty means that it might be anything."""
+    if not isinstance(data, dict) or data.get("kind") not in list(KINDS):
         return ""
     metadata = data.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None

@@ -37,7 +37,14 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Path, str, boo
     sentence = _SENTENCES.get(kind)
     if sentence is None:
         return path, error["msg"], False
-    return path, sentence(error, error.get("ctx", {})), False
+    message = sentence(error, error.get("ctx", {}))
+    return _sharper(path, message, model), message, False
+
+
+def _sharper(path: Path, message: str, model: type[BaseModel]) -> Path:
+    """A check of several fields names the culprit first: "maxCpus is less than cpus"."""
+    first = message.partition(" ")[0]
+    return (*path, first) if first in fields_at(model, path) else path
 
 
 def _unknown_field(path: Path, model: type[BaseModel]) -> str:

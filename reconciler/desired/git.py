@@ -118,7 +118,7 @@ class GitTree:
             )
             moved = self._resolve(self._tracking) != before
         except GitError as error:
-            self._warnings = (f"cannot fetch {self._ref} from {_without_password(self._remote)}: {error}",)
+            self._warnings = (_without_password(f"cannot fetch {self._ref} from {self._remote}: {error}"),)
             return False
         self._warnings = ()
         return moved
@@ -128,7 +128,7 @@ class GitTree:
         if self._remote is not None:
             return self._followed_commit()
         if not self.root.is_dir():
-            raise refused(f"the source {self.root} does not exist", hint="set source.path, or use --source")
+            raise refused(self.root, "the source does not exist", hint="set source.path, or use --source")
         try:
             commit = self._resolve(self._ref)
             empty = commit is None and self._git("rev-list", "--max-count=1", "--all") == b""
@@ -136,7 +136,7 @@ class GitTree:
             raise _repository_error(self.root, error) from error
         if commit is None:
             why = "has no commit yet" if empty else f"has no branch, tag or commit {self._ref!r}"
-            raise refused(f"the git repository {self.root} {why}")
+            raise refused(self.root, f"the git repository {why}")
         return commit
 
     def _followed_commit(self) -> str:
@@ -149,7 +149,7 @@ class GitTree:
             raise _repository_error(self.root, error) from error
         if commit is None:
             said = self._warnings[0] if self._warnings else f"{self._ref!r} is no commit"
-            raise refused(f"nothing was fetched into {self.root} yet: {said}")
+            raise refused(self.root, f"nothing was fetched into the repository yet: {said}")
         return commit
 
     def _resolve(self, ref: str) -> str | None:
@@ -181,7 +181,7 @@ class GitTree:
                 problems.append(Problem(path, 0, 0, "", message))
         wanted = {path: blob for path, blob in blobs.items() if self._wanted(path)}
         if self._folder and not wanted:
-            raise refused(f"the folder {self._folder} does not exist in {self.root} at {commit[:12]}")
+            raise refused(self.root, f"there is no folder {self._folder} at {commit[:12]}")
         self._blobs = blobs
         files = {path: blob for path, blob in wanted.items() if is_manifest_file(path)}
         return Listing(commit, files, tuple(problems))
@@ -240,19 +240,17 @@ class GitTree:
         return done.stdout
 
 
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
+def _without_password(message: str) -> str:
+    """URLs in a message, without ``user:password@``."""
+    return re.sub(r"//[^/@\s]*@", "//", message)
 
 
 def _repository_error(root: Path, error: GitError) -> DesiredStateError:
     said = str(error)
     if "dubious ownership" in said:
-        return refused(
-            f"git refuses the repository {root}: it belongs to another user",
-            hint=f"if you trust it: git config --global --add safe.directory {root}",
-        )
+        trust = f"if you trust it: git config --global --add safe.directory {root}"
+        return refused(root, "git refuses the repository: it belongs to another user", hint=trust)
     if "not a git repository" in said:
-        return refused(
-            f"{root} is not a git repository", hint="set source.git to false to read it as a folder"
-        )
-    return refused(f"git cannot read {root}: {said}")
+        folder = "to read it as a folder set source.git to false"
+        return refused(root, "this is not a git repository", hint=folder)
+    return refused(root, f"git cannot read the repository: {said}")

@@ -64,6 +64,8 @@ class ImageFiles:
                 return ImageFile("", 0, f"the file {path} {mistake}")
             key = f"{about.st_dev}:{about.st_ino}:{about.st_size}:{about.st_mtime_ns}:{about.st_ctime_ns}"
             return ImageFile(self._digest(key, path), size)
+        except FileNotFoundError:
+            return ImageFile("", 0, f"the file {path} does not exist")
         except OSError as error:
             return ImageFile("", 0, f"the file {path} cannot be read: {error.strerror}")
 

@@ -72,6 +72,10 @@ class Source:
         self._catalog = Catalog()
         self._checked: dict[str, tuple[ParsedFile, Catalog, tuple[_Finding, ...]]] = {}
         self._last: tuple[object, DesiredState | DesiredStateError] | None = None
+        self._listing: Listing | None = None
+
+    trouble: DesiredStateError | None = None
+    """What a reader that falls back on an older state keeps quiet; here nothing ever is."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -82,13 +86,21 @@ class Source:
         """Follow the remote, if there is one; True when the ref moved. A failure becomes a warning."""
         return self._tree.fetch()
 
+    def changed(self) -> bool:
+        """True if a read would find other files than the last one did. Looks at them, and reads none.
+
+        Raises:
+            DesiredStateError: The source itself is gone.
+        """
+        return self._tree.listing() != self._listing
+
     def read(self) -> DesiredState:
         """The desired state now.
 
         Raises:
             DesiredStateError: It is refused, with every mistake in every file.
         """
-        listing = self._tree.listing()
+        listing = self._listing = self._tree.listing()
         changed = self._update(listing)
         catalog, image_findings = self._make_catalog()
         moment = (listing.revision, listing.problems, catalog, image_findings)
@@ -196,7 +208,8 @@ class Source:
             raise DesiredStateError(problems)
         if not origins:
             raise refused(
-                f"there is no manifest in the source {self._tree.root}",
+                self._tree.root,
+                "there is no manifest in this source",
                 hint="an empty source is taken for a mistake; to start with nothing, declare an InstanceType",
             )
         return DesiredState(

@@ -69,9 +69,9 @@ def is_manifest_file(path: str) -> bool:
     return path.endswith((".yaml", ".yml")) and "/." not in f"/{path}" and path not in OWN_FILES
 
 
-def refused(message: str, file: str = "", hint: str = "") -> DesiredStateError:
+def refused(file: str | Path, message: str, hint: str = "") -> DesiredStateError:
     """An error about a file or a source as a whole."""
-    return DesiredStateError([Problem(file, 0, 0, "", message)], hint=hint)
+    return DesiredStateError([Problem(str(file), 0, 0, "", message)], hint=hint)
 
 
 def too_large(path: str, size: int, limit: int) -> Problem:
@@ -111,7 +111,7 @@ class FolderTree:
         start = self.root / self._start
         if not start.is_dir():
             word = "is not a folder" if start.exists() else "does not exist"
-            raise refused(f"the source {start} {word}", hint="set source.path, or use --source")
+            raise refused(start, f"the source {word}", hint="set source.path, or use --source")
         walk = _Walk(self.root)
         walk.folder(start, self._start)
         walk.links()
@@ -150,7 +150,9 @@ def inside(path: str) -> str:
     """
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
-        raise refused(f"the path {path} leads out of the source")
+        raise refused(
+            path, "this path leads out of the source", hint="source.folder is relative to source.path"
+        )
     return str(parts) if parts.parts else ""
 
 

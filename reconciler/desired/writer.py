@@ -39,7 +39,8 @@ def to_plain(model: BaseModel) -> dict[str, object]:
         value = getattr(model, name)
         if name in _ALWAYS or field.is_required() or value != field.get_default(call_default_factory=True):
             plain[field.alias or name] = _plain(value, _unit(type(model), name))
-    return plain
+    # A person names a thing before saying how large it is.
+    return {"name": plain.pop("name"), **plain} if "name" in plain else plain
 
 
 def _plain(value: Any, unit: Callable[[int], str] | None) -> object:

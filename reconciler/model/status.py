@@ -70,6 +70,7 @@ class Retry:
         terminal: Not retried until the spec changes.
         spec_hash: The spec that failed; another one clears this.
         message: The last failure.
+        action: Id of the action that failed; the machine is held only while its plan has that action.
     """
 
     vm: str
@@ -78,6 +79,7 @@ class Retry:
     terminal: bool
     spec_hash: str
     message: str = ""
+    action: str = ""
 
     def blocks(self, spec_hash: str, now: float) -> bool:
         """True while the same spec must not be tried."""

@@ -9,5 +9,5 @@ domain_xml.py  a domain's XML and the mark in it
 resources.py   pools, networks, bridges;  facts.py  processors, memory, virtualisation
 trouble.py     errors in words, with a remedy;  uri.py  libvirt URIs
 
-doctor.py      what would stop us on a host;  probe.py  gathers the facts,  findings.py  judges them
+doctor.py      what would stop us on a host: probe.py gathers evidence.py, findings.py judges it
 """

@@ -11,8 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import TypeVar
 
 Job = Callable[[], None]
+Result = TypeVar("Result")
 
 
 class Crew:
@@ -90,3 +93,21 @@ class Crew:
                 self._idle -= 1
             self._busy_since[me] = time.monotonic()
             return self._jobs.popleft()
+
+
+def call_within(seconds: float, work: Callable[[], Result]) -> Result:
+    """The result of `work`, which runs in a thread of its own, if it has one in time.
+
+    Raises:
+        TimeoutError: It has not. The thread is left alone with it.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - it is raised again, in the thread that waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="call-within", daemon=True).start()
+    return future.result(seconds)

@@ -136,6 +136,15 @@ def _pool(item: Any, figures: tuple[int, ...], known: Pool | None) -> Pool:
     )
 
 
+def read_pool(item: Any) -> Pool:
+    """One pool, as libvirt remembers it.
+
+    Raises:
+        libvirt.libvirtError: The host does not answer.
+    """
+    return _pool(item, tuple(int(figure) for figure in item.info()), None)
+
+
 def _alike(before: Pool, now: Pool) -> bool:
     """True if nothing differs but a little free space."""
     step = max(FINE_STEP, before.available * COARSE_STEP)

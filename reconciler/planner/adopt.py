@@ -1,4 +1,4 @@
-"""Adoption: a domain that exists becomes a machine of ours, and nothing about it changes. And the way back."""
+"""Adoption: a domain that exists becomes ours, and nothing about it changes. And the way back."""
 
 from __future__ import annotations
 

@@ -20,12 +20,14 @@ class Failure:
         spec_hash: The spec that was tried.
         message: What went wrong, in words.
         terminal: Trying the same spec again is pointless.
+        action: Id of the action that failed.
     """
 
     vm: str
     spec_hash: str
     message: str = ""
     terminal: bool = False
+    action: str = ""
 
 
 def next_retry(
@@ -59,4 +61,5 @@ def next_retry(
         terminal=failure.terminal,
         spec_hash=failure.spec_hash,
         message=failure.message,
+        action=failure.action,
     )

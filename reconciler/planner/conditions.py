@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.domain import DomainState, ObservedDomain
@@ -132,23 +132,34 @@ def _say(case: _Case, now: float) -> tuple[Condition, ...]:
     )
 
 
-def _ready(case: _Case) -> Verdict:
-    if case.blocked is not None and case.domain is None:
-        status = _UNKNOWN if case.blocked.reason in _OUT_OF_SIGHT else _FALSE
+def _trouble(case: _Case) -> Verdict | None:
+    """Why it is not, or not yet, what it shall be: it is blocked, or an action failed."""
+    if case.blocked is not None:
+        status = _UNKNOWN if case.domain is None and case.blocked.reason in _OUT_OF_SIGHT else _FALSE
         return status, case.blocked.reason, case.blocked.message
-    kinds = [result.id.split("/")[1] for result in case.results if result.outcome in _DONE]
-    if case.done and "start" in kinds:
+    if case.failure is not None:
+        return _FALSE, case.failure.reason or "Failed", case.failure.message
+    return None
+
+
+def _ready(case: _Case) -> Verdict:
+    if case.done:
+        return _after_push(case)
+    if case.domain is not None:
+        return _state(case.domain, case.vm)
+    reason = case.change.reason if case.change else "it does not exist"
+    return _trouble(case) or (_FALSE, "NotCreated", reason)
+
+
+def _after_push(case: _Case) -> Verdict:
+    """The domain was observed before the push: what was done to it says more."""
+    kinds = {action.operation.kind for action in case.actions}
+    if "start" in kinds:
         return _TRUE, "Running", "it was started"
-    if case.done and "stop" in kinds and case.change is not None and case.change.verb is Verb.UPDATE:
+    if "stop" in kinds:
         return _TRUE, "Halted", "it was stopped, as its run strategy says"
-    if case.domain is None or (
-        case.change is not None and case.change.verb in (Verb.CREATE, Verb.REPLACE) and case.done
-    ):
-        if case.done:
-            return _TRUE, "Defined", "it is defined; nothing starts it"
-        if case.failure is not None:
-            return _FALSE, case.failure.reason or "Failed", case.failure.message
-        return _FALSE, "NotCreated", case.change.reason if case.change else "it does not exist"
+    if case.domain is None:
+        return _TRUE, "Defined", "it is defined; nothing starts it"
     return _state(case.domain, case.vm)
 
 
@@ -165,38 +176,35 @@ def _state(domain: ObservedDomain, vm: VirtualMachine | None) -> Verdict:
 
 
 def _synced(case: _Case) -> Verdict:
+    trouble = _trouble(case)
     if case.suspended:
         return _UNKNOWN, "Suspended", "it is observed and not changed"
-    if case.blocked is not None:
-        return _FALSE, case.blocked.reason, case.blocked.message
-    if case.failure is not None:
-        return _FALSE, case.failure.reason or "Failed", case.failure.message
+    if trouble is not None:
+        return _FALSE, *trouble[1:]
     if case.change is None:
         return _TRUE, "InSync", ""
     if case.actions and not case.done:
-        reason = "Skipped" if case.results else "ChangesPending"
-        return _FALSE, reason, case.change.reason
-    waiting = [field for field in case.change.deferred if field.impact is not Impact.NONE]
+        return _FALSE, "Skipped" if case.results else "ChangesPending", case.change.reason
+    return _leftovers(case.change)
+
+
+def _leftovers(change: Change) -> Verdict:
+    """What is not done although everything was that could be."""
+    waiting = [field.path for field in change.deferred if field.impact is not Impact.NONE]
     if waiting:
-        return _FALSE, "ChangesWait", f"waiting for consent: {', '.join(field.path for field in waiting)}"
-    if case.change.deferred:
-        return _FALSE, "Drifted", f"only reported: {', '.join(field.path for field in case.change.deferred)}"
-    return _TRUE, "Applied", case.change.reason
+        return _FALSE, "ChangesWait", f"waiting for consent: {', '.join(waiting)}"
+    if change.deferred:
+        return _FALSE, "Drifted", f"only reported: {', '.join(field.path for field in change.deferred)}"
+    return _TRUE, "Applied", change.reason
 
 
 def _placed(case: _Case) -> Verdict:
     if case.domain is not None:
         return _TRUE, "Placed", f"it is on {case.domain.host}"
-    if case.blocked is not None:
-        status = _UNKNOWN if case.blocked.reason in _OUT_OF_SIGHT else _FALSE
-        return status, case.blocked.reason, case.blocked.message
     if case.change is not None and case.done:
         return _TRUE, "Placed", f"it is on {case.change.host}"
-    return (
-        _FALSE,
-        "NotCreated",
-        f"it is to be made on {case.change.host}" if case.change else "it does not exist",
-    )
+    where = f"it is to be made on {case.change.host}" if case.change else "it does not exist"
+    return _trouble(case) or (_FALSE, "NotCreated", where)
 
 
 def _waiting(case: _Case, impact: Impact, some: str, none: str) -> Verdict:

@@ -230,7 +230,7 @@ def _why(verdict: Verdict, renew: bool) -> str:
 
 def _refusal(difference: Difference) -> str:
     change = difference.change
-    return f"{change.path} would shrink from {change.before} to {change.after} bytes; disks never shrink: undo it"
+    return f"{change.path} would go from {change.before} to {change.after} bytes; disks never shrink: undo it"
 
 
 def _blocked(vm: str, reason: str, message: str, host: str, decision: Decision | None = None) -> Outcome:

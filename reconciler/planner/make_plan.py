@@ -170,7 +170,7 @@ class _Planning:
         return plan_creation(self._task(plan, decision.host), newcomer, uid, decision, after)
 
     def _refusal(self, newcomer: Newcomer, decision: Decision | None) -> tuple[str, str] | None:
-        """Why this decision cannot be followed. The allocator may be a stranger's: nothing is taken on trust."""
+        """Why this decision cannot be followed; a third party's allocator is not taken at its word."""
         if decision is None:
             return "NoHostFits", "the allocator gave no answer"
         if decision.host is None:

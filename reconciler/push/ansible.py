@@ -117,7 +117,7 @@ class AnsibleRun:
         data = event.get("event_data", {})
         answer = data.get("res", {})
         if data.get("task_action") == _TASK:
-            if "actions" not in answer:  # it failed as a whole; otherwise its progress has told already
+            if "counts" not in answer:  # it failed as a whole; otherwise its progress has told already
                 self._remember(data, Trouble("InternalError", _told(answer)))
         else:
             word = reason if reason == "HostUnreachable" else "HookFailed"

@@ -128,6 +128,7 @@ retries = Table(
     Column("terminal", Boolean, nullable=False),
     Column("spec_hash", String, nullable=False),
     Column("message", Words, nullable=False),
+    Column("action", Words, nullable=False),
 )
 
 hosts_seen = Table(

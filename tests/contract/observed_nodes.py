@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+
 from reconciler.model.domain import CONFIG_JSON, DomainConfig
 from reconciler.model.host import Host
 from reconciler.observed.connection import Connection
@@ -59,7 +60,7 @@ def node_xml(*domains):
 
 
 class Nodes:
-    """Writes node files, and keeps the connection that an observer opened: such a node is seen by it alone."""
+    """Writes node files, and keeps the connections that an observer opened: nobody else sees such a node."""
 
     def __init__(self, folder):
         self._folder = folder

@@ -3,6 +3,7 @@
 import libvirt
 import pytest
 from observed_nodes import Nodes, domain_xml, mark, nodes, until, uuid_of
+
 from reconciler.model.domain import DomainState
 from reconciler.model.host import Host, HostStatus
 from reconciler.observed.fleet import Observer
@@ -188,7 +189,9 @@ def test_volumes_and_pools(world):
 def test_a_pool_nearly_full_is_a_warning_on_a_ready_host(world):
     pool = world.nodes["one"].storagePoolLookupByName("default")
     capacity = world.before["one"].pools["default"].capacity
-    xml = f"<volume><name>big</name><capacity>{capacity}</capacity><allocation>{capacity}</allocation></volume>"
+    xml = (
+        f"<volume><name>big</name><capacity>{capacity}</capacity><allocation>{capacity}</allocation></volume>"
+    )
     pool.createXML(xml)
     host = world.look()["one"]
     assert host.status is HostStatus.READY

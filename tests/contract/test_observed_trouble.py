@@ -9,6 +9,7 @@ import textwrap
 import libvirt
 import pytest
 from observed_nodes import daemons, domain_xml, nodes, until
+
 from reconciler.model.domain import DomainState
 from reconciler.model.host import Host, HostStatus
 from reconciler.observed.fleet import Observer

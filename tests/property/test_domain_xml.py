@@ -85,10 +85,11 @@ def test_what_is_no_domain_is_refused(xml):
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
-tags = st.sampled_from(
-    ["name", "memory", "vcpu", "os", "type", "loader", "metadata", "devices", "disk", "interface", "source"]
-    + ["target", "driver", "mac", "model", "serial", "console", "description", "weird", "{urn:x}y"]
-)
+TAGS = """
+name memory vcpu os type loader metadata devices disk interface source target driver mac model serial
+console description weird {urn:x}y
+"""
+tags = st.sampled_from(TAGS.split())
 attributes = st.dictionaries(
     st.sampled_from(["type", "unit", "current", "dev", "bus", "device", "address", "network", "file", "x"]),
     words,
@@ -96,20 +97,20 @@ attributes = st.dictionaries(
 )
 
 
+def _element(tag, attrs, text, inner):
+    name, declared = ("y", " xmlns='urn:x'") if tag.startswith("{") else (tag, "")
+    spelled = "".join(f" {key}={quoteattr(value)}" for key, value in attrs.items())
+    return f"<{name}{declared}{spelled}>{escape(text)}{''.join(inner)}</{name}>"
+
+
 def elements(children):
     return st.builds(
-        lambda tag, attrs, text, inner: _element(tag, attrs, text, inner),
+        _element,
         tags,
         attributes,
         words,
         st.lists(children, max_size=4),
     )
-
-
-def _element(tag, attrs, text, inner):
-    name, declared = ("y", " xmlns='urn:x'") if tag.startswith("{") else (tag, "")
-    spelled = "".join(f" {key}={quoteattr(value)}" for key, value in attrs.items())
-    return f"<{name}{declared}{spelled}>{escape(text)}{''.join(inner)}</{name}>"
 
 
 @given(st.lists(st.recursive(words.map(escape), elements, max_leaves=20), max_size=6))

@@ -197,8 +197,11 @@ def write_mark(session: Session, step: Step) -> str | None:
         raise StepError(
             "NotOurs", f"the domain {domain.name()!r} is left alone: it belongs to {found.owner!r}"
         )
+    wanted = mark.unprefixed(step["xml"])
+    if all(same(_mark_at(domain, place), wanted) for place in _places(domain)):
+        return None
     session.about_to(f"mark {domain.name()} as ours")
-    _set_mark(domain, mark.unprefixed(step["xml"]))
+    _set_mark(domain, wanted)
     return "marked"
 
 
@@ -213,17 +216,27 @@ def remove_mark(session: Session, step: Step) -> str | None:
     return "unmarked"
 
 
+def _places(domain: libvirt.virDomain) -> list[int]:
+    """Where a mark stands. The running instance first: the persistent mark decides, so it comes last."""
+    live, config = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    return [live] * bool(domain.isActive()) + [config] * bool(domain.isPersistent())
+
+
+def _mark_at(domain: libvirt.virDomain, place: int) -> str:
+    try:
+        return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, mark.NAMESPACE, place))
+    except libvirt.libvirtError as error:
+        if is_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
+            return "<none/>"
+        raise
+
+
 def _set_mark(domain: libvirt.virDomain, text: str | None) -> None:
-    kind, live, config = (
-        libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-        libvirt.VIR_DOMAIN_AFFECT_LIVE,
-        libvirt.VIR_DOMAIN_AFFECT_CONFIG,
-    )
-    # The running instance first: the persistent mark is the one that decides, so it must come last.
-    places = [live] * bool(domain.isActive()) + [config] * bool(domain.isPersistent())
-    for place in places:
+    for place in _places(domain):
         try:
-            domain.setMetadata(kind, text, mark.PREFIX, mark.NAMESPACE, place)
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, mark.PREFIX, mark.NAMESPACE, place
+            )
         except libvirt.libvirtError as error:
             if text is not None or not is_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
                 raise

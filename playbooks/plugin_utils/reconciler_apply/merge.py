@@ -46,8 +46,16 @@ def merge(current: str, rendered: str, fields: Iterable[str]) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """True if two documents differ in spelling at most."""
-    return ET.canonicalize(one, strip_text=True) == ET.canonicalize(other, strip_text=True)
+    """True if two documents differ in spelling at most: quotes, indentation, order of attributes."""
+    return _equal(ET.fromstring(one), ET.fromstring(other))
+
+
+def _equal(one: ET.Element, other: ET.Element) -> bool:
+    if (one.tag, one.attrib, len(one)) != (other.tag, other.attrib, len(other)):
+        return False
+    if len(one) == 0:
+        return (one.text or "") == (other.text or "")
+    return all(_equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
 
 def parse(text: str) -> ET.Element:
@@ -68,9 +76,10 @@ def _mark(domain: ET.Element, wanted: ET.Element, *, renew_paths: bool) -> None:
         new.attrib.pop("template", None)
         if old is not None and old.get("template"):
             new.set("template", old.get("template", ""))
+    at = list(metadata).index(old) if old is not None else len(metadata)
     if old is not None:
         metadata.remove(old)
-    metadata.append(new)
+    metadata.insert(at, new)
 
 
 def _cpus(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
@@ -279,9 +288,13 @@ def _remove(parent: ET.Element, tag: str) -> None:
 
 
 def _replace(parent: ET.Element, wanted: ET.Element, tag: str) -> None:
+    """The wanted children of a tag in the place of those that are there; none wanted, none left."""
     tag = _qualified(tag)
+    old = parent.findall(tag)
+    at = list(parent).index(old[0]) if old else len(parent)
     _remove(parent, tag)
-    parent.extend(copy.deepcopy(child) for child in wanted.findall(tag))
+    for offset, child in enumerate(wanted.findall(tag)):
+        parent.insert(at + offset, copy.deepcopy(child))
 
 
 def _qualified(tag: str) -> str:

@@ -47,7 +47,9 @@ def check(decision: Any, expected: dict[str, Any]) -> None:
 def hosts(case: dict[str, Any]) -> Iterator[HostCapacity]:
     tenants = case.get("tenants", {})
     for capacity in fleet(case["fleet"]):
-        yield replace(capacity, tenants=tuple(Tenant(**typed(each)) for each in tenants.get(capacity.name, ())))
+        yield replace(
+            capacity, tenants=tuple(Tenant(**typed(each)) for each in tenants.get(capacity.name, ()))
+        )
 
 
 def demands(case: dict[str, Any]) -> Iterator[Demand]:

@@ -1,0 +1,30 @@
+"""`reconciler retry`: try again now what failed."""
+
+from __future__ import annotations
+
+import click
+
+from reconciler.cli.app import App, options
+from reconciler.errors import UsageError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reconciler retry web-7
+  reconciler retry --all"""
+)
+@click.argument("machines", nargs=-1, metavar="[VM]...")
+@click.option("--all", "everything", is_flag=True, help="Every machine that waits.")
+@options
+def retry(app: App, machines: tuple[str, ...], everything: bool) -> None:
+    """Forget the failures of machines, so that the next tick or apply tries them at once."""
+    waiting = app.store.retries()
+    chosen = tuple(waiting) if everything else machines
+    if not chosen and not everything:
+        raise UsageError("name a machine, or give --all", hint="see: reconciler get vms")
+    unknown = sorted(set(chosen) - waiting.keys())
+    if unknown:
+        raise UsageError(f"{', '.join(unknown)} did not fail: there is nothing to retry")
+    app.store.clear_retries(chosen)
+    click.echo(f"{len(chosen)} machines are tried again at the next tick or apply.")

@@ -1,0 +1,431 @@
+"""A fleet in memory that carries out plans: what libvirt would do, without libvirt, for the planner's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.model import plan as ops
+from reconciler.model.capacity import Demand, HostCapacity
+from reconciler.model.desired import DesiredState
+from reconciler.model.domain import (
+    Applied,
+    DiskConfig,
+    DomainConfig,
+    DomainState,
+    InterfaceConfig,
+    ObservedDomain,
+)
+from reconciler.model.host import Host, HostStatus, ObservedHost, Pool
+from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.placement import Candidate, Decision, Phase, Record
+from reconciler.model.plan import Plan
+from reconciler.planner import Memo, Situation, Survey, make_plan, survey
+
+GI = 1 << 30
+POOL_PATH = "/pool"
+OWNER = "default"
+
+
+def desired_state(
+    machines: Mapping[str, Mapping[str, Any]],
+    *,
+    types: Mapping[str, Mapping[str, Any]] | None = None,
+    images: Mapping[str, Mapping[str, Any]] | None = None,
+    templates: Mapping[str, str] | None = None,
+    revision: str = "rev-1",
+) -> DesiredState:
+    """A desired state from specs by name; `labels` in a spec are the metadata's."""
+    return DesiredState(
+        revision=revision,
+        machines={name: _machine(name, spec) for name, spec in machines.items()},
+        instance_types={
+            name: InstanceType.model_validate({"metadata": {"name": name}, "spec": dict(spec)})
+            for name, spec in (types or {}).items()
+        },
+        images={
+            name: Image.model_validate({"metadata": {"name": name}, "spec": _image(name, spec)})
+            for name, spec in (images or {}).items()
+        },
+        templates=dict(templates or {}),
+    )
+
+
+def _machine(name: str, spec: Mapping[str, Any]) -> VirtualMachine:
+    own = {key: value for key, value in spec.items() if key != "labels"}
+    if "instanceType" not in own:
+        own = {"cpus": 1, "memory": "128Mi"} | own
+    return VirtualMachine.model_validate(
+        {"metadata": {"name": name, "labels": dict(spec.get("labels", {}))}, "spec": own}
+    )
+
+
+def _image(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"path": f"/images/{name}.qcow2", "sha256": "0" * 64} | dict(spec)
+
+
+def numbered_uids() -> Callable[[str], str]:
+    """Uids that a test can read: 00000000-0000-4000-8000-000000000001 and so on."""
+    count = 0
+
+    def next_uid(_vm: str) -> str:
+        nonlocal count
+        count += 1
+        return uid(count)
+
+    return next_uid
+
+
+def uid(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+@dataclass
+class SimDomain:
+    """A domain as the simulated libvirt holds it."""
+
+    config: DomainConfig
+    live: DomainConfig | None = None
+    state: DomainState = DomainState.SHUT_OFF
+    state_reason: str = "unknown"
+    persistent: bool = True
+    applied: Applied | None = None
+    applied_live: Applied | None = None
+    foreign_owner: str = ""
+
+
+@dataclass
+class SimHost:
+    """A host with its domains and one or more pools (name to volumes)."""
+
+    host: Host
+    domains: dict[str, SimDomain] = field(default_factory=dict)
+    pools: dict[str, set[str]] = field(default_factory=lambda: {"default": set()})
+    down: str | None = None
+    cpus: int = 8
+    memory: int = 8 * GI
+
+    def observe(self) -> ObservedHost:
+        name = self.host.name
+        if self.down is not None:
+            return ObservedHost(name, HostStatus.UNREACHABLE, self.down)
+        return ObservedHost(
+            name=name,
+            status=HostStatus.READY,
+            arch="x86_64",
+            cpus=self.cpus,
+            memory=self.memory,
+            virt_types=frozenset({"qemu"}),
+            firmwares=frozenset({"bios", "uefi"}),
+            networks=frozenset({"default", "lan"}),
+            bridges=frozenset({"br0"}),
+            pools={
+                pool: Pool(pool, "dir", f"{POOL_PATH}/{pool}", True, 100 * GI, 50 * GI, frozenset(volumes))
+                for pool, volumes in self.pools.items()
+            },
+            domains={
+                key: ObservedDomain(
+                    name,
+                    domain.config,
+                    domain.live,
+                    domain.state,
+                    domain.state_reason,
+                    domain.persistent,
+                    domain.applied,
+                    domain.applied_live,
+                    domain.foreign_owner,
+                )
+                for key, domain in self.domains.items()
+            },
+        )
+
+
+@dataclass
+class World:
+    """Hosts, the store's records, and a way to carry plans out."""
+
+    hosts: dict[str, SimHost] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    new_uid: Callable[[str], str] = field(default_factory=numbered_uids)
+    never_seen: frozenset[str] = frozenset()
+    held: dict[str, ops.Blocked] = field(default_factory=dict)
+
+    def add_host(self, name: str, **settings: Any) -> SimHost:
+        own = {key: settings.pop(key) for key in ("down", "cpus", "memory") if key in settings}
+        self.hosts[name] = SimHost(Host(name, f"test:///{name}", **settings), **own)
+        return self.hosts[name]
+
+    def situation(self, desired: DesiredState) -> Situation:
+        return Situation(
+            desired=desired,
+            hosts={name: host.host for name, host in self.hosts.items()},
+            fleet={name: host.observe() for name, host in self.hosts.items()},
+            records=dict(self.records),
+            owner=OWNER,
+            never_seen=self.never_seen,
+            held=dict(self.held),
+        )
+
+    def plan(self, desired: DesiredState, memo: Memo | None = None) -> tuple[Survey, Plan]:
+        seen = survey(self.situation(desired), memo)
+        return seen, make_plan(seen, place(seen.demands, seen.capacities), self.new_uid, memo)
+
+    def settle(self, desired: DesiredState, ticks: int = 3) -> Plan:
+        """Plan and apply until nothing is left to do; returns the last plan, which is empty."""
+        for _ in range(ticks):
+            _, plan = self.plan(desired)
+            if plan.empty:
+                return plan
+            self.apply(plan)
+        raise AssertionError(f"not settled after {ticks} ticks: {[a.id for a in plan.actions]}")
+
+    def apply(self, plan: Plan, *, only: int | None = None) -> None:
+        """Carry the plan out, or just its first `only` actions, as after a crash."""
+        for change in plan.changes:
+            if change.verb in (ops.Verb.CREATE, ops.Verb.REPLACE):
+                record = Record(change.vm, change.uid, change.host, change.generation, Phase.INTENDED)
+                self.records[change.vm] = record
+        done: set[str] = set()
+        for action in plan.actions[:only]:
+            missing = [name for name in action.after if name not in done]
+            assert not missing, f"{action.id} runs before {missing}"
+            self._do(action)
+            done.add(action.id)
+        if only is None:
+            self._record(plan)
+
+    def _record(self, plan: Plan) -> None:
+        for change in plan.changes:
+            if change.verb is ops.Verb.DELETE:
+                self.records[change.vm] = Record(
+                    change.vm, change.uid, change.host, change.generation, Phase.RETAINED
+                )
+            elif change.verb in (ops.Verb.CREATE, ops.Verb.REPLACE):
+                self.records[change.vm] = replace(self.records[change.vm], phase=Phase.PLACED)
+
+    def domain(self, where: str) -> SimDomain:
+        """``host/name``."""
+        host, name = where.split("/", 1)
+        return next(d for d in self.hosts[host].domains.values() if d.config.name == name)
+
+    def _do(self, action: ops.Action) -> None:
+        host = self.hosts[action.host]
+        assert host.down is None, f"{action.id} on a host that does not answer"
+        operation = action.operation
+        if isinstance(operation, ops.EnsureImage):
+            host.pools[operation.pool].add(operation.volume)
+        elif isinstance(operation, ops.CreateVolume):
+            backing = operation.backing
+            assert backing is None or backing in host.pools[operation.pool]
+            host.pools[operation.pool].add(operation.volume)
+        elif isinstance(operation, ops.Define):
+            self._define(host, operation)
+        elif isinstance(operation, ops.DeleteVolume):
+            assert action.uid in operation.path, "only volumes that carry the machine's uid may go"
+            for volumes in host.pools.values():
+                volumes.discard(operation.path.rpartition("/")[2])
+        elif isinstance(operation, ops.Undefine):
+            if action.uid in host.domains:
+                assert not host.domains[action.uid].state.active, "undefined while it runs"
+                del host.domains[action.uid]
+        elif isinstance(operation, ops.Stop) and not host.domains[action.uid].persistent:
+            del host.domains[action.uid]
+        else:
+            domain = host.domains[action.uid]
+            assert domain.applied is not None or isinstance(operation, ops.Mark), "a domain that is not ours"
+            _CHANGES[type(operation)](domain, operation)
+
+    def _define(self, host: SimHost, operation: ops.Define) -> None:
+        config = resolved(operation.config)
+        for other in self.hosts.values():
+            for key, domain in other.domains.items():
+                assert key != config.uuid or other is host, f"{config.name} would exist twice"
+                same_name = other is host and domain.config.name == config.name
+                assert not same_name or key == config.uuid, f"{config.name} is taken on {host.host.name}"
+        for disk in config.disks or ():
+            if disk.path.startswith(POOL_PATH):
+                pool, volume = disk.path.removeprefix(f"{POOL_PATH}/").split("/")
+                assert volume in host.pools[pool], f"{disk.path} does not exist"
+        known = host.domains.get(config.uuid)
+        if known is None:
+            host.domains[config.uuid] = SimDomain(config, applied=operation.applied)
+        else:
+            known.config, known.persistent, known.applied = config, True, operation.applied
+
+
+def resolved(config: DomainConfig) -> DomainConfig:
+    """What libvirt makes of a definition: whatever was left open is chosen."""
+    machine = {"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2"}.get(config.machine or "pc", config.machine)
+    return replace(
+        config,
+        arch=config.arch or "x86_64",
+        machine=machine,
+        firmware=config.firmware or "bios",
+        console=config.console or "none",
+        autostart=bool(config.autostart),
+    )
+
+
+def _redefine(domain: SimDomain, operation: ops.Redefine) -> None:
+    wanted = resolved(operation.config)
+    config = domain.config
+    for path in operation.fields:
+        head, _, rest = path.partition("[")
+        if head == "metadata":
+            continue
+        if head == "disks":
+            config = replace(config, disks=_with_disk(config, wanted, rest.partition("]")[0]))
+        elif head == "interfaces":
+            config = replace(config, interfaces=_with_interface(config, wanted, rest.partition("]")[0]))
+        else:
+            config = replace(config, **{head: getattr(wanted, head)})
+    domain.config, domain.applied = config, operation.applied
+
+
+def _with_disk(config: DomainConfig, wanted: DomainConfig, label: str) -> tuple[DiskConfig, ...]:
+    disks = {disk.target: disk for disk in config.disks or ()}
+    chosen = next((disk for disk in wanted.disks or () if disk.name == label), None)
+    if chosen is None:
+        del disks[label]
+    else:
+        disks[chosen.target] = chosen
+    return tuple(sorted(disks.values(), key=lambda disk: (len(disk.target), disk.target)))
+
+
+def _with_interface(config: DomainConfig, wanted: DomainConfig, label: str) -> tuple[InterfaceConfig, ...]:
+    nics = {nic.mac: nic for nic in config.interfaces or ()}
+    chosen = next((nic for nic in wanted.interfaces or () if nic.name == label), None)
+    if chosen is None:
+        del nics[label]
+    else:
+        nics[chosen.mac] = chosen
+    return tuple(nics.values())
+
+
+def _start(domain: SimDomain, _operation: ops.Start) -> None:
+    if domain.live is None:
+        domain.live, domain.applied_live = replace(domain.config, autostart=None), domain.applied
+        domain.state, domain.state_reason = DomainState.RUNNING, "booted"
+
+
+def _stop(domain: SimDomain, _operation: ops.Stop) -> None:
+    domain.live, domain.applied_live = None, None
+    domain.state, domain.state_reason = DomainState.SHUT_OFF, "shutdown"
+
+
+def _live(domain: SimDomain) -> DomainConfig:
+    assert domain.live is not None, "a live change of a domain that does not run"
+    return domain.live
+
+
+def _set_live(name: str, value: Callable[[Any], Any]) -> Callable[[SimDomain, Any], None]:
+    def change(domain: SimDomain, operation: Any) -> None:
+        domain.live = replace(_live(domain), **{name: value(operation)})
+
+    return change
+
+
+def _attach_disk(domain: SimDomain, operation: ops.AttachDisk) -> None:
+    disks = _live(domain).disks or ()
+    assert operation.disk.target not in {disk.target for disk in disks}
+    assert operation.disk.path not in {disk.path for disk in disks}
+    both = sorted([*disks, operation.disk], key=lambda disk: (len(disk.target), disk.target))
+    domain.live = replace(_live(domain), disks=tuple(both))
+
+
+def _detach_disk(domain: SimDomain, operation: ops.DetachDisk) -> None:
+    left = tuple(disk for disk in _live(domain).disks or () if disk.target != operation.target)
+    domain.live = replace(_live(domain), disks=left)
+
+
+def _attach_interface(domain: SimDomain, operation: ops.AttachInterface) -> None:
+    nics = _live(domain).interfaces or ()
+    assert operation.interface.mac not in {nic.mac for nic in nics}
+    domain.live = replace(_live(domain), interfaces=(*nics, operation.interface))
+
+
+def _detach_interface(domain: SimDomain, operation: ops.DetachInterface) -> None:
+    left = tuple(nic for nic in _live(domain).interfaces or () if nic.mac != operation.mac)
+    domain.live = replace(_live(domain), interfaces=left)
+
+
+def _grow(domain: SimDomain, operation: ops.GrowDisk) -> None:
+    def grown(config: DomainConfig) -> DomainConfig:
+        disks = [
+            replace(d, size=operation.size) if d.target == operation.target else d for d in config.disks or ()
+        ]
+        return replace(config, disks=tuple(disks))
+
+    domain.config = grown(domain.config)
+    domain.live = grown(domain.live) if domain.live else None
+
+
+def _set_autostart(domain: SimDomain, operation: ops.SetAutostart) -> None:
+    domain.config = replace(domain.config, autostart=operation.autostart)
+
+
+def _mark(domain: SimDomain, operation: ops.Mark) -> None:
+    domain.applied = operation.applied
+    domain.applied_live = operation.applied if domain.live else None
+
+
+def _unmark(domain: SimDomain, _operation: ops.Unmark) -> None:
+    domain.applied = domain.applied_live = None
+
+
+_CHANGES: dict[type, Callable[[SimDomain, Any], None]] = {
+    ops.Redefine: _redefine,
+    ops.Start: _start,
+    ops.Stop: _stop,
+    ops.SetMemory: _set_live("memory", lambda operation: operation.memory),
+    ops.SetCpus: _set_live("cpus", lambda operation: operation.cpus),
+    ops.SetDescription: _set_live("description", lambda operation: operation.description),
+    ops.SetAutostart: _set_autostart,
+    ops.AttachDisk: _attach_disk,
+    ops.DetachDisk: _detach_disk,
+    ops.AttachInterface: _attach_interface,
+    ops.DetachInterface: _detach_interface,
+    ops.GrowDisk: _grow,
+    ops.Mark: _mark,
+    ops.Unmark: _unmark,
+}
+
+
+def place(demands: tuple[Demand, ...], capacities: tuple[HostCapacity, ...]) -> dict[str, Decision]:
+    """First fit by memory: as little allocator as the planner's tests need."""
+    stay = {host.name: sum(t.memory for t in host.tenants if not t.leaving) for host in capacities}
+    leaving = {host.name: sum(t.memory for t in host.tenants if t.leaving) for host in capacities}
+    decisions = {}
+    for demand in demands:
+        fits = [
+            host
+            for host in sorted(capacities, key=lambda host: host.name)
+            if host.alive
+            and not host.maintenance
+            and demand.placement.host in (None, host.name)
+            and demand.only in (None, host.name)
+            and host.name not in demand.not_on
+            and stay[host.name] + demand.memory <= host.memory
+        ]
+        if not fits:
+            decisions[demand.vm] = Decision(
+                demand.vm,
+                None,
+                "first-fit",
+                rejected={"memory": len(capacities)},
+                message="no host has the memory",
+            )
+            continue
+        host = fits[0]
+        stay[host.name] += demand.memory
+        crowded = stay[host.name] + leaving[host.name] > host.memory
+        after = tuple(sorted(t.vm for t in host.tenants if t.leaving)) if crowded else ()
+        decisions[demand.vm] = Decision(
+            demand.vm,
+            host.name,
+            "first-fit",
+            runners_up=tuple(Candidate(other.name, 0.5) for other in fits[1:3]),
+            after=after,
+        )
+    return decisions

@@ -1,0 +1,271 @@
+"""Scenarios as data, tests/cases/plan/*.yaml: a world, what is desired of it, and the plan that follows.
+
+Keys of a scenario (all optional but `expect`):
+    hosts     host to settings (labels, maintenance, memory …)
+    types, images, templates
+    was       machines that are desired first, and applied
+    then      what somebody does to the hosts afterwards, in order (see `_DEEDS`)
+    desired   machines that are desired now; the ones of `was` if left out
+    records   machine to [phase, host, uid number], instead of what applying `was` left
+    expect    actions (ids in order), changes (machine to verb, fields, deferred, drift, reason),
+              blocked (machine to reason), unchanged, notes, limit (part of the message that stops the plan)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planner_world import SimDomain, World, desired_state, resolved, uid
+
+from reconciler.errors import LimitError
+from reconciler.model.config import LimitsConfig
+from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig
+from reconciler.model.placement import Phase, Record
+from reconciler.model.plan import PLAN_JSON, Blocked, Plan
+from reconciler.model.units import parse_size
+from reconciler.planner import Survey, check_limits
+
+CASES = Path(__file__).parents[2] / "cases" / "plan"
+SIZES = ("memory", "max_memory", "size")
+
+
+def scenarios() -> list[Any]:
+    found = []
+    for path in sorted(CASES.glob("*.yaml")):
+        for case in yaml.safe_load(path.read_text()):
+            found.append(pytest.param(case, id=f"{path.stem}: {case['case']}"))
+    return found
+
+
+@pytest.mark.parametrize("case", scenarios())
+def test_scenario(case: Mapping[str, Any]) -> None:
+    world, plan, seen = run(case)
+    expect = case["expect"]
+    assert [action.id for action in plan.actions] == expect.get("actions", [])
+    assert {change.vm for change in plan.changes} == set(expect.get("changes", {}))
+    for name, wanted in expect.get("changes", {}).items():
+        check_change(plan, name, wanted)
+    assert {refusal.vm: refusal.reason for refusal in plan.blocked} == expect.get("blocked", {})
+    for name, text in expect.get("messages", {}).items():
+        assert text in next(refusal.message for refusal in plan.blocked if refusal.vm == name)
+    if "unchanged" in expect:
+        assert plan.unchanged == expect["unchanged"]
+    for text in expect.get("notes", []):
+        assert any(text in note for note in plan.notes), plan.notes
+    for number, host in expect.get("only", {}).items():
+        assert {demand.vm: demand.only for demand in seen.demands}[number] == host
+    check_limit(plan, seen, expect.get("limit"))
+    assert PLAN_JSON.validate_json(PLAN_JSON.dump_json(plan)).actions == plan.actions
+    if "blocked" not in expect:
+        world.apply(plan)
+        after = world.settle(now(case), ticks=2)
+        assert after.empty
+
+
+def check_change(plan: Plan, name: str, wanted: Mapping[str, Any]) -> None:
+    change = next(change for change in plan.changes if change.vm == name)
+    assert change.verb == wanted["verb"]
+    assert [f"{f.path} {f.impact}" for f in change.fields] == wanted.get(
+        "fields", [f"{f.path} {f.impact}" for f in change.fields] if change.verb == "create" else []
+    )
+    assert [f"{f.path} {f.impact}" for f in change.deferred] == wanted.get("deferred", [])
+    if "drift" in wanted:
+        assert [f.path for f in (*change.fields, *change.deferred) if f.drift] == wanted["drift"]
+    for key in ("reason", "host", "uid", "impact", "generation"):
+        if key in wanted:
+            value = uid(wanted[key]) if key == "uid" else wanted[key]
+            found = getattr(change, key)
+            assert value in found if key == "reason" else value == found, key
+
+
+def check_limit(plan: Plan, seen: Survey, limit: str | None) -> None:
+    if limit is None:
+        check_limits(plan, seen, LimitsConfig(deletions_percent=100))
+        return
+    with pytest.raises(LimitError, match=limit):
+        check_limits(plan, seen, LimitsConfig())
+    check_limits(plan, seen, LimitsConfig(), allow_deletions=True)
+
+
+def run(case: Mapping[str, Any]) -> tuple[World, Plan, Survey]:
+    world = World()
+    for name, settings in case.get("hosts", {"lab1": {}}).items():
+        world.add_host(name, **{key: size(key, value) for key, value in (settings or {}).items()})
+    if "was" in case:
+        world.settle(desired_state(case["was"], **definitions(case, "was_")))
+    for deed in case.get("then", []):
+        [(verb, arguments)] = deed.items()
+        _DEEDS[verb](world, arguments)
+    if "records" in case:
+        world.records = {
+            vm: Record(vm, uid(number), host, 1, Phase(phase))
+            for vm, (phase, host, number) in case["records"].items()
+        }
+    seen, plan = world.plan(now(case))
+    return world, plan, seen
+
+
+def now(case: Mapping[str, Any]) -> Any:
+    machines = case["desired"] if "desired" in case else case.get("was", {})
+    return desired_state(machines, **definitions(case, ""))
+
+
+def definitions(case: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        kind: case.get(prefix + kind, case.get(kind))
+        for kind in ("types", "images", "templates")
+        if prefix + kind in case or kind in case
+    }
+
+
+def size(key: str, value: Any) -> Any:
+    return parse_size(value) if key in SIZES and isinstance(value, str) else value
+
+
+def alter(world: World, arguments: Mapping[str, Any]) -> None:
+    """Change what a domain is: `side` is persistent, live or both (default)."""
+    domain = world.domain(arguments["domain"])
+    values = {key: altered(key, value, domain.config) for key, value in arguments["set"].items()}
+    side = arguments.get("side", "both")
+    if side != "live":
+        domain.config = replace(domain.config, **values)
+    if side != "persistent" and domain.live is not None:
+        domain.live = replace(domain.live, **values)
+
+
+def altered(key: str, value: Any, config: DomainConfig) -> Any:
+    if key == "disks":
+        return tuple(DiskConfig(**{k: size(k, v) for k, v in disk.items()}) for disk in value)
+    if key == "interfaces":
+        return tuple(InterfaceConfig(**nic) for nic in value)
+    return size(key, value)
+
+
+def alter_disk(world: World, arguments: Mapping[str, Any]) -> None:
+    """Change attributes of the disk at a target."""
+    domain = world.domain(arguments["domain"])
+    values = {key: size(key, value) for key, value in arguments["set"].items()}
+
+    def changed(config: DomainConfig) -> DomainConfig:
+        disks = [replace(d, **values) if d.target == arguments["target"] else d for d in config.disks or ()]
+        return replace(config, disks=tuple(disks))
+
+    side = arguments.get("side", "both")
+    domain.config = changed(domain.config) if side != "live" else domain.config
+    domain.live = changed(domain.live) if domain.live and side != "persistent" else domain.live
+
+
+def set_state(world: World, arguments: Mapping[str, Any]) -> None:
+    domain = world.domain(arguments["domain"])
+    domain.state = DomainState(arguments["state"])
+    domain.state_reason = arguments.get("reason", "unknown")
+    if not domain.state.active:
+        domain.live = domain.applied_live = None
+    elif domain.live is None:
+        domain.live, domain.applied_live = domain.config, domain.applied
+
+
+def undefine(world: World, where: str) -> None:
+    """As virsh does: a running domain becomes transient."""
+    domain = world.domain(where)
+    if domain.state.active:
+        domain.persistent, domain.applied = False, None
+    else:
+        del world.hosts[where.split("/")[0]].domains[domain.config.uuid]
+
+
+def stranger(world: World, arguments: Mapping[str, Any]) -> None:
+    """A domain that is not ours."""
+    host, name = arguments["domain"].split("/", 1)
+    config = resolved(DomainConfig(name, uid(arguments.get("uid", 900)), "qemu", cpus=1, max_cpus=1))
+    config = replace(
+        config, memory=1 << 30, max_memory=1 << 30, disks=altered("disks", arguments.get("disks", []), config)
+    )
+    domain = SimDomain(config)
+    if arguments.get("running"):
+        domain.live, domain.state = config, DomainState.RUNNING
+    world.hosts[host].domains[config.uuid] = domain
+
+
+def copy(world: World, arguments: Mapping[str, Any]) -> None:
+    """The same domain, mark and all, on another host; with `uid` under another UUID, as a clone."""
+    domain = world.domain(arguments["domain"])
+    config = domain.config
+    if "uid" in arguments:
+        config = replace(config, uuid=uid(arguments["uid"]), name=arguments["name"])
+    world.hosts[arguments["to"]].domains[config.uuid] = replace(domain, config=config)
+
+
+def unmark(world: World, where: str) -> None:
+    domain = world.domain(where)
+    domain.applied = domain.applied_live = None
+
+
+def down(world: World, host: str) -> None:
+    world.hosts[host].down = "connection refused"
+
+
+def vanish(world: World, host: str) -> None:
+    """It is taken out of the inventory."""
+    del world.hosts[host]
+
+
+def never_seen(world: World, host: str) -> None:
+    down(world, host)
+    world.never_seen = world.never_seen | {host}
+
+
+def lose_records(world: World, _argument: Any) -> None:
+    world.records = {}
+
+
+def volume(world: World, arguments: Mapping[str, Any]) -> None:
+    """A volume that is in a host's pool."""
+    name = f"{arguments['vm']}.{uid(arguments['uid'])}.{arguments.get('disk', 'root')}.qcow2"
+    world.hosts[arguments["host"]].pools.setdefault(arguments.get("pool", "default"), set()).add(name)
+
+
+def pool(world: World, where: str) -> None:
+    host, name = where.split("/")
+    world.hosts[host].pools[name] = set()
+
+
+def hold(world: World, vm: str) -> None:
+    world.held[vm] = Blocked(vm, "RetryLater", "it failed and is tried again in a minute")
+
+
+def interrupt(world: World, arguments: Mapping[str, Any]) -> None:
+    """A plan for these machines is begun, and we die after so many actions."""
+    desired = desired_state(arguments["desired"], **definitions(arguments, ""))
+    _, plan = world.plan(desired)
+    world.apply(plan, only=arguments["after"])
+
+
+def rename(world: World, arguments: Mapping[str, Any]) -> None:
+    domain = world.domain(arguments["domain"])
+    domain.config = replace(domain.config, name=arguments["to"])
+
+
+_DEEDS: dict[str, Callable[[World, Any], None]] = {
+    "alter": alter,
+    "alter_disk": alter_disk,
+    "state": set_state,
+    "undefine": undefine,
+    "stranger": stranger,
+    "copy": copy,
+    "unmark": unmark,
+    "down": down,
+    "vanish": vanish,
+    "never_seen": never_seen,
+    "lose_records": lose_records,
+    "volume": volume,
+    "pool": pool,
+    "hold": hold,
+    "interrupt": interrupt,
+    "rename": rename,
+}

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
-from benchmarks.desired import write as write_desired
 from reconciler.cli.app import App
 from reconciler.engine import Engine, Rooms
 from reconciler.model.host import Host
@@ -26,6 +26,32 @@ from reconciler.push.host_plan import HostPlanner
 
 POOL = "/var/lib/libvirt/images"
 ZONES = 16
+_PRESET = """\
+apiVersion: reconciler/v1
+kind: InstanceType
+metadata: {name: small}
+spec: {cpus: 1, memory: 1Gi}
+"""
+# A pool of the test driver has 100 GB, always.
+_MACHINE = """\
+---
+apiVersion: reconciler/v1
+kind: VirtualMachine
+metadata:
+  name: vm-{number}
+  labels: {{app: app-{app}}}
+spec:
+  instanceType: small
+  description: machine {number}
+  rootDisk:
+    size: 4Gi
+  interfaces:
+    - network: default
+  placement:
+    hostSelector: {{zone: "{zone}"}}
+    antiAffinity:
+      - selector: {{app: app-{app}}}
+"""
 _CONFIG = """\
 source: {path: desired}
 inventory: [hosts.yml]
@@ -40,13 +66,25 @@ def lay_out(folder: Path, hosts: int, machines: int, files: int) -> None:
     for name in ("desired", "nodes", "state"):
         (folder / name).mkdir()
     (folder / "reconciler.yaml").write_text(_CONFIG)
-    write_desired(folder / "desired", machines, files)
-    lines = ["all:", "  vars: {reconciler_virt_type: test}", "  hosts:"]
+    _write_desired(folder / "desired", machines, files)
+    inventory: dict[str, Any] = {"vars": {"reconciler_virt_type": "test"}, "hosts": {}}
     for number in range(hosts):
-        settings = f'{{reconciler_uri: "test://{node(folder, f"h{number}")}", reconciler_labels: '
-        lines.append(f'    h{number}: {settings}{{zone: "{number % ZONES}"}}}}}}')
-        write_node(folder, f"h{number}")
-    (folder / "hosts.yml").write_text("\n".join(lines) + "\n")
+        host = f"h{number}"
+        write_node(folder, host)
+        inventory["hosts"][host] = {
+            "reconciler_uri": f"test://{node(folder, host)}",
+            "reconciler_labels": {"zone": str(number % ZONES)},
+        }
+    (folder / "hosts.yml").write_text(json.dumps({"all": inventory}, indent=1))
+
+
+def _write_desired(folder: Path, machines: int, files: int) -> None:
+    """Machines of four per application, apart from each other, spread over the files."""
+    (folder / "types.yaml").write_text(_PRESET)
+    for file in range(files):
+        numbers = range(file * machines // files, (file + 1) * machines // files)
+        texts = (_MACHINE.format(number=n, app=n // 4, zone=n // 4 % ZONES) for n in numbers)
+        (folder / f"machines-{file:05}.yaml").write_text("".join(texts))
 
 
 def node(folder: Path, host: str) -> Path:

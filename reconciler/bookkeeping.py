@@ -22,6 +22,9 @@ from reconciler.planner import Survey
 from reconciler.planner.backoff import Failure, next_retry
 from reconciler.store.base import HostWord, Run, Store, Subject
 
+_WORLD_MOVED = frozenset({"DomainMissing", "Cancelled"})
+"""Failures that blame nobody: between look and push something changed, and the next look will tell."""
+
 _PAST = {
     Verb.CREATE: ("Created", "created"),
     Verb.UPDATE: ("Updated", "updated"),
@@ -180,7 +183,7 @@ def retries_of(
     A machine that only waited for another's failed step is not blamed for it: it has no failed action of
     its own, unless the step that failed was one that it shares (an image).
     """
-    results = list(results)
+    results = [result for result in results if result.reason not in _WORLD_MOVED]
     failed = {
         result.vm: result for result in reversed(results) if result.outcome is Outcome.FAILED and result.vm
     }

@@ -160,15 +160,20 @@ _VERBS = {
 def sentence_of(tick: Tick) -> str:
     """What a tick saw and did, as one plain sentence."""
     plan = tick.look.plan
-    broken = {result.vm for result in tick.results if result.outcome in (Outcome.FAILED, Outcome.SKIPPED)}
+    broken = {result.vm for result in tick.failed}
+    undone = {result.vm for result in tick.results if result.outcome is Outcome.SKIPPED} - broken
     touched = {action.vm for action in plan.actions}
     parts = []
     for verb, word in _VERBS.items():
-        names = [c.vm for c in plan.changes if c.verb is verb and c.vm in touched and c.vm not in broken]
+        names = [
+            c.vm for c in plan.changes if c.verb is verb and c.vm in touched and c.vm not in broken | undone
+        ]
         if names:
             parts.append(f"{word} {_some(names)}")
     if broken - {""}:
         parts.append(f"failed on {_some(sorted(broken - {''}))}")
+    if undone - {""}:
+        parts.append(f"left {_some(sorted(undone - {''}))} for later")
     if not parts:
         parts.append(f"{plan.unchanged} machines are as they shall be")
     waiting = [change.vm for change in plan.changes if change.deferred and change.vm not in touched]

@@ -20,6 +20,7 @@ API_VERSION: ApiVersion = "reconciler/v1"
 
 _NAME_REFUSED = re.compile(r"[^ -~]|/")
 _IDENTIFIER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -49,6 +50,17 @@ def check_identifier(name: str) -> str:
     """
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("write lower-case letters, digits and dashes, at most 63 of them")
+    return name
+
+
+def check_architecture(name: str) -> str:
+    """Check libvirt's name of an architecture, such as ``x86_64``.
+
+    Raises:
+        ValueError: Not such a word.
+    """
+    if not _ARCHITECTURE.fullmatch(name):
+        raise ValueError(f"{name!r} is not an architecture such as x86_64 or aarch64")
     return name
 
 
@@ -95,6 +107,11 @@ Identifier = Annotated[
     str,
     AfterValidator(check_identifier),
     Field(json_schema_extra={"pattern": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+]
+Architecture = Annotated[
+    str,
+    AfterValidator(check_architecture),
+    Field(json_schema_extra={"pattern": r"^[a-z0-9][a-z0-9_]{0,31}$"}),
 ]
 Mac = Annotated[
     str,
@@ -291,7 +308,7 @@ class VirtualMachineSpec(Manifest):
     max_cpus: int | None = Field(default=None, ge=1, le=4096, strict=True)
     memory: Size | None = None
     max_memory: Size | None = None
-    architecture: Identifier | None = None
+    architecture: Architecture | None = None
     image: Name | None = None
     root_disk: RootDisk | None = None
     disks: tuple[ExtraDisk, ...] = ()
@@ -386,7 +403,7 @@ class ImageSpec(Manifest):
     url: str | None = Field(default=None, pattern=r"^(https?|ftp)://[^\s]+$")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     format: DiskFormat = DiskFormat.QCOW2
-    architecture: Identifier | None = None
+    architecture: Architecture | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

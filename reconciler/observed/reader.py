@@ -35,7 +35,7 @@ class HostReader:
         self._clock = clock
         self._listener = Listener(on_change)
         self._connection: Connection | None = None
-        self._domains = Domains(host.name, owner, clock)
+        self._domains = Domains(host, owner, clock)
         self._pools = Pools(clock)
         self._bridges = Bridges(clock)
         self._facts: Facts | None = None

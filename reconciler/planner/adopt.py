@@ -162,9 +162,9 @@ def _manifest(domain: ObservedDomain, named: DomainConfig) -> dict[str, Any]:
         spec["maxCpus"] = config.max_cpus
     if config.max_memory != config.memory:
         spec["maxMemory"] = config.max_memory
-    for name in ("firmware", "machine"):
+    for name, field in (("firmware", "firmware"), ("machine", "machine"), ("arch", "architecture")):
         if getattr(config, name) is not None:
-            spec[name] = getattr(config, name)
+            spec[field] = getattr(config, name)
     if config.description and _is_text(config.description):
         spec["description"] = config.description
     for disk in named.disks or ():

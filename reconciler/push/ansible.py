@@ -23,6 +23,8 @@ _KEPT = re.compile(
 """What of the environment Ansible gets. ansible-runner writes it to disk, so it must hold no secret."""
 
 _FAILURES = {"runner_on_failed": "AnsibleFailed", "runner_on_unreachable": "HostUnreachable"}
+_HOSTS_FAILED = (2, 4)
+"""How ansible-playbook ends when hosts failed or were unreachable: each of them has said so itself."""
 _TASK = "reconciler_apply"
 _IDENT = "run"
 _TAIL = 2000
@@ -83,6 +85,7 @@ class AnsibleRun:
         self.troubles: dict[str, Trouble] = {}
         self.whole: Trouble | None = None
         self._timeout = timeout
+        self._played = False
 
     def execute(self) -> None:
         """Run to the end. Whatever went wrong is in `troubles` (a host's) and `whole` afterwards."""
@@ -96,7 +99,7 @@ class AnsibleRun:
             return
         if runner.status == "timeout":
             self.whole = Trouble("Timeout", f"the run was stopped after {self._timeout} s")
-        elif runner.status != "successful":
+        elif runner.status != "successful" and not (self._played and runner.rc in _HOSTS_FAILED):
             self.whole = Trouble("AnsibleFailed", f"ansible-playbook ended with {runner.rc}: {self._tail()}")
 
     def _environment(self, prepared: Mapping[str, str]) -> dict[str, str]:
@@ -111,7 +114,9 @@ class AnsibleRun:
 
     def _on_event(self, event: Mapping[str, Any]) -> bool:
         """Remember what a host stumbled over; True keeps the event on disk."""
-        reason = _FAILURES.get(event.get("event", ""))
+        kind = event.get("event", "")
+        self._played = self._played or kind == "playbook_on_task_start"
+        reason = _FAILURES.get(kind)
         if reason is None:
             return False
         data = event.get("event_data", {})

@@ -81,10 +81,9 @@ class Pusher:
         results = Results(plan.actions, on_progress)
         planner = self._planner(hosts, fleet, templates, workers_lock(self._state_dir))
         for wave in waves(plan):
-            actions = results.outstanding(wave)
-            strangers = [action for action in actions if action.host not in hosts]
+            strangers = [action for action in wave if action.host not in hosts]
             results.settle(strangers, Trouble("HostUnknown", "the host is not in the inventory"))
-            for batch in self._batches(results.outstanding(action for action in actions if action.host in hosts)):
+            for batch in self._batches(results.outstanding(wave)):
                 self._push_batch(batch, planner, results, on_progress)
         return results.all()
 

@@ -234,9 +234,7 @@ def _mark_at(domain: libvirt.virDomain, place: int) -> str:
 def _set_mark(domain: libvirt.virDomain, text: str | None) -> None:
     for place in _places(domain):
         try:
-            domain.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, mark.PREFIX, mark.NAMESPACE, place
-            )
+            domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, mark.PREFIX, mark.NAMESPACE, place)
         except libvirt.libvirtError as error:
             if text is not None or not is_code(error, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
                 raise

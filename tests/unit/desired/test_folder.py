@@ -25,7 +25,14 @@ def test_files_below_are_read_and_hidden_ones_and_our_configuration_are_not(tmp_
     for name in ("a.yaml", "b.yml", "sub/deep/c.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(machine(Path(name).stem))
-    for name in (".hidden.yaml", ".git/x.yaml", "sub/.x/y.yaml", "reconciler.yaml", "notes.txt", "x.yaml.bak"):
+    for name in (
+        ".hidden.yaml",
+        ".git/x.yaml",
+        "sub/.x/y.yaml",
+        "reconciler.yaml",
+        "notes.txt",
+        "x.yaml.bak",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("wrong: [")
     state = folder(tmp_path).read()

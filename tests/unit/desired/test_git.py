@@ -47,7 +47,13 @@ def test_refs(git: Git, tmp_path: Path) -> None:
     git("tag", "--annotate", "v1", "--message=x")
     git("checkout", "--quiet", "-b", "next")
     commit(git, root, b=machine("b"))
-    for ref, names in {"main": ["a"], "v1": ["a"], first: ["a"], "next": ["a", "b"], "HEAD": ["a", "b"]}.items():
+    for ref, names in {
+        "main": ["a"],
+        "v1": ["a"],
+        first: ["a"],
+        "next": ["a", "b"],
+        "HEAD": ["a", "b"],
+    }.items():
         assert list(repository(root, ref=ref).read().machines) == names
     for ref in ("gone", "--output=/tmp/x", "main:a.yaml"):
         with pytest.raises(DesiredStateError, match="no branch, tag or commit"):

@@ -50,7 +50,10 @@ def test_what_a_scalar_means(written: str, value: object) -> None:
 
 
 def test_keys_are_always_text() -> None:
-    assert read("1: a\ntrue: b\nnull: c\n2.50: d\n") == ([{"1": "a", "true": "b", "null": "c", "2.50": "d"}], [])
+    assert read("1: a\ntrue: b\nnull: c\n2.50: d\n") == (
+        [{"1": "a", "true": "b", "null": "c", "2.50": "d"}],
+        [],
+    )
 
 
 def test_empty_documents_are_left_out_and_a_byte_order_mark_is_no_text() -> None:

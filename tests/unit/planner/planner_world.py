@@ -1,4 +1,4 @@
-"""A fleet in memory that carries out plans: what libvirt would do, without libvirt, for the planner's tests."""
+"""A fleet in memory that carries out plans: what libvirt would do, without libvirt, for tests of plans."""
 
 from __future__ import annotations
 
@@ -241,6 +241,9 @@ class World:
         for other in self.hosts.values():
             for key, domain in other.domains.items():
                 assert key != config.uuid or other is host, f"{config.name} would exist twice"
+                ours = domain.applied or domain.applied_live
+                same_machine = ours is not None and ours.uid == key and ours.name == operation.applied.name
+                assert not same_machine or key == config.uuid, f"{config.name} would exist twice"
                 same_name = other is host and domain.config.name == config.name
                 assert not same_name or key == config.uuid, f"{config.name} is taken on {host.host.name}"
         for disk in config.disks or ():

@@ -37,8 +37,8 @@ SIZES = ("memory", "max_memory", "size")
 def scenarios() -> list[Any]:
     found = []
     for path in sorted(CASES.glob("*.yaml")):
-        for case in yaml.safe_load(path.read_text()):
-            found.append(pytest.param(case, id=f"{path.stem}: {case['case']}"))
+        cases = yaml.safe_load(path.read_text())
+        found += [pytest.param(case, id=f"{path.stem}: {case['case']}") for case in cases]
     return found
 
 
@@ -176,7 +176,7 @@ def undefine(world: World, where: str) -> None:
     if domain.state.active:
         domain.persistent, domain.applied = False, None
     else:
-        del world.hosts[where.split("/")[0]].domains[domain.config.uuid]
+        del world.hosts[where.partition("/")[0]].domains[domain.config.uuid]
 
 
 def stranger(world: World, arguments: Mapping[str, Any]) -> None:

@@ -1,0 +1,169 @@
+"""The lab as the world that a test asks: what libvirt, the pools and the guests say, never what we say."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from reconciler.errors import LabError
+from reconciler.lab import HostState, Lab, LabHost
+from reconciler.lab.guest_access import guest_address, guest_status
+from reconciler.lab.guests import Guests
+
+POOL = "/var/lib/libvirt/images"
+
+# Everything that a scenario may leave on a host, in one call: domains, volumes, networks and further pools.
+_WIPE = f"""
+for domain in $(virsh -q list --all --uuid); do
+    virsh -q destroy $domain
+    virsh -q managedsave-remove $domain
+    virsh -q undefine $domain --nvram --snapshots-metadata --checkpoints-metadata
+done 2>/dev/null
+for pool in $(virsh -q pool-list --all --name | grep -v '^default$'); do
+    virsh -q pool-destroy $pool; virsh -q pool-undefine $pool
+done
+for network in $(virsh -q net-list --all --name | grep -v '^default$'); do
+    virsh -q net-destroy $network; virsh -q net-undefine $network
+done
+find {POOL} -mindepth 1 -delete
+virsh -q pool-refresh default
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One domain as its host's libvirt shows it: the XML of its next start, and of its running instance."""
+
+    host: str
+    config: str
+    live: str | None
+
+    @property
+    def uid(self) -> str:
+        """Its UUID."""
+        return values(self.config, "uuid")[0]
+
+    @property
+    def macs(self) -> list[str]:
+        """MAC addresses of its interfaces."""
+        return values(self.config, "devices/interface/mac@address")
+
+    @property
+    def disks(self) -> list[str]:
+        """Files of its disks."""
+        return values(self.config, "devices/disk[@device='disk']/source@file")
+
+
+class World:
+    """The hosts of the lab, asked directly and not over ssh."""
+
+    def __init__(self, lab: Lab, guests: Guests) -> None:
+        self.lab = lab
+        self.guests = guests
+
+    @property
+    def hosts(self) -> tuple[LabHost, ...]:
+        """The hosts."""
+        return self.lab.hosts
+
+    def each(self, work: Callable[[LabHost], object]) -> None:
+        """Do the same on every host, side by side."""
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            list(pool.map(work, self.hosts))
+
+    # -- before and after a scenario -----------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Hosts that a scenario broke answer again."""
+        broken = [host for host in self.hosts if host.status(timeout=2.0).state is not HostState.UP]
+        if broken:
+            self.lab.up(len(self.hosts))
+
+    def wipe(self) -> None:
+        """No domain and no file on any host."""
+        self.mend()
+        self.each(lambda host: host.run(_WIPE, check=False, timeout=60))
+        left = {host.name: host.virsh("list", "--all", "--name").split() for host in self.hosts}
+        assert not any(left.values()), f"domains that would not go: {left}"
+
+    # -- domains ------------------------------------------------------------------------------------
+
+    def names(self, host: LabHost) -> list[str]:
+        """Names of all domains of a host; none of one that is down."""
+        if not host.is_running:
+            return []
+        return sorted(name for name in host.virsh("list", "--all", "--name").splitlines() if name)
+
+    def where(self, name: str) -> list[str]:
+        """Hosts that have a domain of this name."""
+        return [host.name for host in self.hosts if name in self.names(host)]
+
+    def host_of(self, name: str) -> LabHost:
+        """The one host that has a domain of this name."""
+        found = self.where(name)
+        assert len(found) == 1, f"{name} is on {found or 'no host'}"
+        return self.lab.host(found[0])
+
+    def look(self, name: str, host: LabHost | None = None) -> Seen:
+        """A domain's XML."""
+        host = host or self.host_of(name)
+        live = None
+        if self.state(name, host) != "shut off":
+            live = host.virsh("dumpxml", "--domain", name)
+        return Seen(host.name, host.virsh("dumpxml", "--inactive", "--domain", name), live)
+
+    def state(self, name: str, host: LabHost | None = None) -> str:
+        """A domain's state in libvirt's words."""
+        return (host or self.host_of(name)).virsh("domstate", "--domain", name).strip()
+
+    def autostart(self, name: str) -> bool:
+        """Whether a domain starts with its host."""
+        return bool(re.search(r"Autostart: *enable", self.host_of(name).virsh("dominfo", "--domain", name)))
+
+    # -- files and guests ---------------------------------------------------------------------------
+
+    def files(self, host: LabHost) -> list[str]:
+        """Names of the files in a host's default pool."""
+        return sorted(path.name for path in host.images_dir.iterdir())
+
+    def image_info(self, host: LabHost, path: str) -> dict[str, object]:
+        """What qemu-img says of a disk."""
+        text = host.run(["qemu-img", "info", "--force-share", "--output=json", path]).stdout
+        info: dict[str, object] = json.loads(text)
+        return info
+
+    def guest(self, name: str) -> dict[str, str]:
+        """What a tiny guest says of itself, from inside."""
+        host = self.host_of(name)
+        try:
+            return guest_status(host, guest_address(host, name))
+        except LabError as error:
+            raise AssertionError(str(error)) from error
+
+
+def values(xml: str, path: str) -> list[str]:
+    """What stands at a path of an XML text: ``vcpu@current`` an attribute, ``name`` a text.
+
+    ``count(devices/disk)`` is the number of elements.  Paths are ElementTree's: ``a/b[@c='d']``.
+    """
+    root = ET.fromstring(xml)  # noqa: S314  # libvirt's own
+    counted = re.fullmatch(r"count\((.*)\)", path)
+    if counted:
+        return [str(len(root.findall(counted[1])))]
+    # An @ inside of [...] belongs to the condition.
+    place, at, attribute = path.rpartition("@")
+    if not at or "]" in attribute:
+        place, attribute = path, ""
+    return list(_read(root.findall(place or "."), attribute))
+
+
+def _read(elements: Iterable[ET.Element], attribute: str) -> Iterable[str]:
+    for element in elements:
+        if not attribute:
+            yield (element.text or "").strip()
+        elif attribute in element.keys():
+            yield element.get(attribute, "")

@@ -184,7 +184,8 @@ def _require(answer: dict[str, Any], reason: str) -> None:
     if answer.get("unreachable"):
         raise StepError("HostUnreachable", str(answer.get("msg", "")))
     if answer.get("failed") or answer.get("rc", 0) != 0:
-        raise _transfer_failure(str(answer.get("stderr") or answer.get("msg") or answer), reason)
+        told = [str(answer[key]) for key in ("msg", "stderr", "url", "response") if answer.get(key)]
+        raise _transfer_failure(": ".join(told) or str(answer), reason)
 
 
 def _transfer_failure(text: str, reason: str) -> StepError:

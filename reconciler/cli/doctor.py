@@ -61,7 +61,7 @@ def _chosen(hosts: Mapping[str, Host], names: Sequence[str]) -> list[Host]:
 
 
 def _show(host: Host, findings: Sequence[Finding]) -> None:
-    click.echo(f"{click.style(host.name, bold=True)}  {host.uri}")
+    click.echo(f"{click.style(host.name, bold=True)}  {host.uri.partition('?')[0]}")
     width = max((len(finding.check) for finding in findings), default=0)
     for finding in findings:
         sign, color = _SIGNS[finding.level]

@@ -84,9 +84,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    if "\n" in text and all(c == "\n" or c.isprintable() for c in text):
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-    style = None if is_text(text) else "'"
+    if "\n" in text and text.replace("\n", "").isprintable():
+        style: str | None = "|"
+    elif not text.isprintable():
+        style = '"'  # the only style that escapes: U+0085 and its like would be read as line breaks
+    else:
+        style = None if is_text(text) and text != "<<" else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

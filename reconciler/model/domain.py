@@ -109,6 +109,7 @@ class Applied:
         image: Name and digest of the image under the root disk, ``debian@1f2e…``; empty without one.
         deletion_policy: ``Retain`` or ``Delete``: valid even when the manifest is gone.
         protect: The machine may not be deleted, also when the manifest is gone.
+        stop_timeout: Seconds that the guest gets to power off, also when the manifest is gone.
         config: What was pushed.
     """
 
@@ -121,6 +122,7 @@ class Applied:
     image: str = ""
     deletion_policy: str = "Retain"
     protect: bool = False
+    stop_timeout: int = 60
 
 
 class DomainState(StrEnum):

@@ -42,10 +42,12 @@ class ParsedDomain:
     Attributes:
         config: The configuration. ``autostart`` is None: libvirt keeps it outside the XML.
         applied: Our mark, or None when the domain is not ours.
+        foreign_owner: Owner in its mark when that is another installation; else empty.
     """
 
     config: DomainConfig
     applied: Applied | None
+    foreign_owner: str = ""
 
 
 def parse_domain(xml: str, owner: str) -> ParsedDomain:
@@ -62,14 +64,15 @@ def parse_domain(xml: str, owner: str) -> ParsedDomain:
         DomainXmlError: Not well-formed, not a ``<domain>``, or with a document type declaration.
     """
     root = _root(xml)
-    applied = None
-    known: dict[str, Element] = {}
-    for child in root:
-        if child.tag == "metadata":
-            applied = _mark(child, owner, root.findtext("uuid", ""))
-        else:
-            known[child.tag] = child
+    known = {child.tag: child for child in root}
     config = _config(root, known)
+    metadata = known.get("metadata")
+    mark = metadata.find(_MARK) if metadata is not None else None
+    if mark is None:
+        return ParsedDomain(config, None)
+    if mark.get("owner") != owner:
+        return ParsedDomain(config, None, mark.get("owner", ""))
+    applied = _applied(mark, owner, config.uuid)
     return ParsedDomain(_named(config, applied.config) if applied else config, applied)
 
 
@@ -247,22 +250,19 @@ def _interface(interface: Element) -> InterfaceConfig:
     )
 
 
-def _mark(metadata: Element, owner: str, uuid: str) -> Applied | None:
-    """Our mark, or None: absent, another owner's, unreadable, or copied along by cloning a domain."""
-    element = metadata.find(_MARK)
-    if element is None or element.get("owner") != owner:
-        return None
-    uid = element.get("uid", "")
+def _applied(element: Element, owner: str, uuid: str) -> Applied | None:
+    """What our mark says, or None: it cannot be read, or was copied along by cloning a domain."""
+    uid = element.get("uid", "").lower()
     generation = _int(element.get("generation"))
-    if generation is None or uid.lower() != uuid.strip().lower():
+    if generation is None or uid != uuid:
         return None
     try:
         config = CONFIG_JSON.validate_json(element.text or "")
     except ValidationError:
         return None
-    return Applied(
+    applied = Applied(
         owner=owner,
-        uid=uid.lower(),
+        uid=uid,
         name=element.get("name", config.name),
         generation=generation,
         spec_hash=element.get("hash", ""),
@@ -270,6 +270,7 @@ def _mark(metadata: Element, owner: str, uuid: str) -> Applied | None:
         image=element.get("image", ""),
         deletion_policy=element.get("deletionPolicy", "Retain"),
         protect=element.get("protect") == "true",
+        stop_timeout=60 if (seconds := _int(element.get("stopTimeout"))) is None else seconds,
     )
 
 

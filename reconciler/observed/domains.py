@@ -208,6 +208,7 @@ class Domains:
             persistent=not transient,
             applied=persistent.applied,
             applied_live=live.applied if live is not None else None,
+            foreign_owner=persistent.foreign_owner,
         )
 
 

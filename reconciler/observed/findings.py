@@ -109,7 +109,7 @@ def python(evidence: Evidence) -> Iterator[Finding]:
 def libvirt(evidence: Evidence) -> Iterator[Finding]:
     """Libvirt answers at the URI."""
     if evidence.virt is not None:
-        yield Finding("libvirt", Level.OK, f"answers at {evidence.host.uri}")
+        yield Finding("libvirt", Level.OK, f"answers at {evidence.host.uri.partition('?')[0]}")
     elif evidence.virt_error is not None:
         error = evidence.virt_error
         yield Finding("libvirt", Level.FAIL, _words(error.message), error.hint)

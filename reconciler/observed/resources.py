@@ -204,7 +204,7 @@ class Bridges:
             return self._current
         self._due = now + REFRESH
         try:
-            listing = raw.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE)
+            listing = raw.listAllInterfaces(0)
         except libvirt.libvirtError as error:
             raise_unless_unsupported(error)
             self._current = None

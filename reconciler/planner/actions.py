@@ -38,9 +38,6 @@ from reconciler.planner.resolve import volume_path, wanted_disks
 from reconciler.planner.runstate import starts_new
 from reconciler.planner.steps import Steps
 
-STOP_TIMEOUT = 60
-"""Seconds for a guest to power off when no manifest says it any more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -130,11 +130,11 @@ def spec_hash(config: DomainConfig, plan: Blueprint, image: str) -> str:
 
     Args:
         config: What is pushed; the template's text is in it as a digest.
-        plan: For the promises that hold beyond the manifest's life: deletion policy and protection.
+        plan: For what holds beyond the manifest's life: deletion policy, protection, stop timeout.
         image: The image's identity.
     """
     spec = plan.vm.spec
-    promises = f"{image}\n{spec.deletion_policy}\n{spec.protect}\n"
+    promises = f"{image}\n{spec.deletion_policy}\n{spec.protect}\n{spec.stop_timeout}\n"
     return digest(promises + CONFIG_JSON.dump_json(config).decode())
 
 
@@ -150,6 +150,7 @@ def applied_state(plan: Blueprint, config: DomainConfig, owner: str, generation:
         image=image,
         deletion_policy=str(plan.vm.spec.deletion_policy),
         protect=plan.vm.spec.protect,
+        stop_timeout=plan.vm.spec.stop_timeout,
     )
 
 

@@ -105,7 +105,7 @@ def plan_deletion(name: str, domain: ObservedDomain) -> Outcome:
     mark = _mark(domain)
     steps = Steps(name, mark.uid, domain.host)
     reason = "it is no longer desired"
-    actions.remove(steps, domain, mark, timeout=actions.STOP_TIMEOUT, reason=reason)
+    actions.remove(steps, domain, mark, timeout=mark.stop_timeout, reason=reason)
     volumes = actions.own_volumes(domain, mark)
     if volumes:
         reason += "; its disks are " + ("deleted" if mark.deletion_policy == "Delete" else "kept")

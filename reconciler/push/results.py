@@ -11,8 +11,6 @@ from reconciler.model.plan import Action, ActionResult, Outcome
 OnProgress = Callable[[ActionResult | str], None]
 """Takes each result as it comes, and sentences for people."""
 
-_LONG = frozenset(["ensure-image", "stop"])
-"""Steps whose beginning is worth a line: they may take minutes."""
 _BAD = (Outcome.FAILED, Outcome.SKIPPED)
 
 
@@ -52,13 +50,14 @@ class Results:
     def take(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Read lines of a run's progress."""
         for line in lines:
+            if line["event"] == "says":
+                self._on_progress(f"{line['host']}: {line['message']}")
+                continue
             action = self._actions.get(line["id"])
             if action is None:
                 continue
             if line["event"] == "began":
                 self._began.add(action.id)
-                if line["kind"] in _LONG:
-                    self._on_progress(f"{action.host}: {action.id} began")
             else:
                 self._note(_result(action, line))
 

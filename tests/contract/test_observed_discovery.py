@@ -78,6 +78,8 @@ def test_domains_and_marks(world):
     assert (web.applied.name, web.applied.generation, web.applied.uid) == ("web", 2, uuid_of(1))
     assert web.applied_live == web.applied
     assert world.domain("foreign").applied is None
+    assert world.domain("foreign").foreign_owner == "somebody"
+    assert web.foreign_owner == ""
 
 
 def test_nothing_changed_is_the_same_object(world):

@@ -32,9 +32,8 @@ def small_guests(request: pytest.FixtureRequest) -> Guests:
 
 
 @pytest.fixture
-def world(shared_lab: Lab, small_guests: Guests) -> Iterator[World]:
+def world(shared_lab: Lab, small_guests: Guests) -> World:
     """The lab, mended and empty."""
     made = World(shared_lab, small_guests)
     made.wipe()
-    yield made
-    made.mend()
+    return made

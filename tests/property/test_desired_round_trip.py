@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +9,9 @@ from pydantic import ValidationError
 
 from reconciler.desired.decode import SharedParts, decode_data, decode_text
 from reconciler.desired.schema import json_schema
-from reconciler.desired.source import open_source
 from reconciler.desired.writer import to_plain, to_yaml
 from reconciler.desired.yaml_file import documents, is_text, to_data
 from reconciler.errors import DesiredStateError, Problem
-from reconciler.model.config import SourceConfig
 from reconciler.model.manifest import (
     AntiAffinity,
     Console,
@@ -42,27 +38,26 @@ from reconciler.model.manifest import (
 )
 
 # Words that some reader of YAML takes for something else than text.
-TRICKY = st.sampled_from(
-    "true yes off null ~ 1 010 1e3 1.10 0x1f 1_0 52:54:00:12:34:56 2024-01-01 = << - : # & * ! % @ ` {{x}} .inf".split()
-    + [
-        "",
-        " ",
-        "a: b",
-        "- a",
-        "a #b",
-        "'",
-        '"',
-        "\\",
-        "\n",
-        "a\n b\n",
-        "\ttab",
-        "é",
-        "\u2028",
-        "\x85",
-        "\U0001f600",
-        "]]>",
-    ]
-)
+WORDS = """true yes off null ~ 1 010 1e3 1.10 0x1f 1_0 52:54:00:12:34:56 2024-01-01 = << - : # & * ! % @ `
+{{x}} .inf ]]>"""
+SPACED = [
+    "",
+    " ",
+    "a: b",
+    "- a",
+    "a #b",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    "a\n b\n",
+    "\ttab",
+    "é",
+    "\u2028",
+    "\x85",
+    "\U0001f600",
+]
+TRICKY = st.sampled_from([*WORDS.split(), *SPACED])
 texts = st.one_of(TRICKY, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 words = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", fullmatch=True)
 names = st.one_of(
@@ -208,9 +203,8 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         assert problem.line >= 1
 
 
-fields = st.sampled_from(
-    "apiVersion kind metadata spec name labels cpus memory disks interfaces rootDisk x".split()
-)
+FIELDS = "apiVersion kind metadata spec name labels cpus memory disks interfaces rootDisk x"
+fields = st.sampled_from(FIELDS.split(" "))
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -232,24 +226,6 @@ def test_any_data_becomes_a_manifest_or_sentences(data: dict[str, object], kind:
     jargon = ("Input should", "valid", "pydantic", "dict", "NoneType", "[type=")
     for mistake in mistakes:
         assert not any(word in mistake.message for word in jargon), mistake
-
-
-@given(st.lists(objects, min_size=1, max_size=3))
-@settings(max_examples=15, deadline=None)
-def test_a_source_gives_what_its_files_say_or_refuses(
-    tmp_path_factory: pytest.TempPathFactory, many: list[Object]
-) -> None:
-    root = tmp_path_factory.mktemp("source")
-    for index, one in enumerate(many):
-        (root / f"{index}.yaml").write_text(to_yaml(one))
-    source = open_source(SourceConfig(path=str(root)), Path("/"))
-    try:
-        state = source.read()
-    except DesiredStateError as error:
-        assert error.problems
-    else:
-        assert state.machines == {one.name: one for one in many if isinstance(one, VirtualMachine)}
-        assert source.read() is state
 
 
 def test_the_strategies_make_what_the_model_allows() -> None:

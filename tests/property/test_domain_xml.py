@@ -162,6 +162,7 @@ marks = st.builds(
     image=words,
     deletion_policy=st.sampled_from(["Retain", "Delete"]),
     protect=st.booleans(),
+    stop_timeout=st.integers(0, 10**6),
 )
 
 
@@ -175,6 +176,8 @@ def marked(applied, devices=""):
         "image": applied.image,
         "deletionPolicy": applied.deletion_policy,
         "protect": str(applied.protect).lower(),
+        "stopTimeout": str(applied.stop_timeout),
+        "stopTimeout": str(applied.stop_timeout),
     }
     spelled = "".join(f" {key}={quoteattr(value)}" for key, value in attrs.items())
     text = escape(CONFIG_JSON.dump_json(applied.config).decode())
@@ -208,7 +211,7 @@ def test_a_mark_reads_back_as_it_was_written(applied):
 @given(marks, st.text(min_size=1, max_size=5).filter(lambda owner: owner != OWNER))
 def test_a_mark_of_another_owner_is_none(applied, owner):
     parsed = parse_domain(marked(applied), owner)
-    assert parsed.applied is None
+    assert (parsed.applied, parsed.foreign_owner) == (None, OWNER)
     assert parsed.config.template is None
 
 

@@ -27,14 +27,15 @@ class Said:
 
 def call(*words: str) -> Said:
     """Run ``reconciler WORDS`` and wait for its end."""
-    out, err = io.StringIO(), io.StringIO()
+    # With a buffer beneath, as the real ones have: some output is bytes.
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     status = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(list(words))
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
-    return Said(tuple(words), status, out.getvalue(), err.getvalue())
+    return Said(tuple(words), status, *(stream.buffer.getvalue().decode() for stream in (out, err)))
 
 
 def options(words: Sequence[str]) -> list[str]:

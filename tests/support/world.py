@@ -8,11 +8,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reconciler.errors import LabError
 from reconciler.lab import HostState, Lab, LabHost
 from reconciler.lab.guest_access import guest_address, guest_status
 from reconciler.lab.guests import Guests
+
+T = TypeVar("T")
 
 POOL = "/var/lib/libvirt/images"
 
@@ -22,15 +25,16 @@ for domain in $(virsh -q list --all --uuid); do
     virsh -q destroy $domain
     virsh -q managedsave-remove $domain
     virsh -q undefine $domain --nvram --snapshots-metadata --checkpoints-metadata
-done 2>/dev/null
-for pool in $(virsh -q pool-list --all --name | grep -v '^default$'); do
+done >/dev/null 2>&1
+for pool in $(virsh -q pool-list --all --name | grep -v '^default *$'); do
     virsh -q pool-destroy $pool; virsh -q pool-undefine $pool
-done
-for network in $(virsh -q net-list --all --name | grep -v '^default$'); do
+done >/dev/null
+for network in $(virsh -q net-list --all --name | grep -v '^default *$'); do
     virsh -q net-destroy $network; virsh -q net-undefine $network
-done
+done >/dev/null
 find {POOL} -mindepth 1 -delete
-virsh -q pool-refresh default
+virsh -q pool-refresh default >/dev/null
+virsh -q list --all --name
 """
 
 
@@ -70,25 +74,23 @@ class World:
         """The hosts."""
         return self.lab.hosts
 
-    def each(self, work: Callable[[LabHost], object]) -> None:
+    def each(self, work: Callable[[LabHost], T]) -> list[T]:
         """Do the same on every host, side by side."""
         with ThreadPoolExecutor(len(self.hosts)) as pool:
-            list(pool.map(work, self.hosts))
+            return list(pool.map(work, self.hosts))
 
     # -- before and after a scenario -----------------------------------------------------------------
 
     def mend(self) -> None:
         """Hosts that a scenario broke answer again."""
-        broken = [host for host in self.hosts if host.status(timeout=2.0).state is not HostState.UP]
-        if broken:
+        if any(status.state is not HostState.UP for status in self.each(lambda host: host.status(timeout=2.0))):
             self.lab.up(len(self.hosts))
 
     def wipe(self) -> None:
         """No domain and no file on any host."""
         self.mend()
-        self.each(lambda host: host.run(_WIPE, check=False, timeout=60))
-        left = {host.name: host.virsh("list", "--all", "--name").split() for host in self.hosts}
-        assert not any(left.values()), f"domains that would not go: {left}"
+        left = self.each(lambda host: host.run(_WIPE, check=False, timeout=60).stdout.split())
+        assert not any(left), f"what would not go: {left}"
 
     # -- domains ------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ def stop(session: Session, step: Step) -> str | None:
     session.require_ours(domain, step)
     if _is_off(domain):
         return None
-    session.about_to(f"stop {domain.name()}")
+    session.about_to(f"stop {domain.name()}", slow=True)
     if step["timeout"] and _asked(domain) and session.wait(lambda: _is_off(domain), step["timeout"]):
         return "shut down"
     try:

@@ -61,7 +61,11 @@ class Progress:
 
     def began(self, step: Step) -> None:
         """A step begins."""
-        self._write({"event": "began", "id": step["id"], "vm": step["vm"], "kind": step["kind"]})
+        self._write({"event": "began", "id": step["id"], "vm": step["vm"]})
+
+    def says(self, message: str) -> None:
+        """Something that may take minutes is about to be done."""
+        self._write({"event": "says", "message": message})
 
     def ended(self, result: Result) -> None:
         """A step ended."""
@@ -124,7 +128,12 @@ class Executor:
     def carry_out(self, conn: libvirt.virConnect) -> list[Result]:
         """Likewise, over a connection that is open already."""
         session = Session(
-            conn, self._document["owner"], self._guard, check=self._check, parallel=self._document["parallel"]
+            conn,
+            self._document["owner"],
+            self._guard,
+            check=self._check,
+            parallel=self._document["parallel"],
+            announce=self._progress.says,
         )
         shared = [step for step in self._steps if step["kind"] == "ensure-image"]
         for step in shared:  # they run in this thread: what carries files for us is not made for several

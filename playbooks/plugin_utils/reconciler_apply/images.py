@@ -67,7 +67,7 @@ def ensure_image(session: Session, step: Step, carrier: Carrier | None) -> str |
         raise StepError(
             "PoolFull", f"the pool {step['pool']!r} has {free} bytes free, the image needs {size}"
         )
-    session.about_to(f"put the image {step['volume']} into the pool {step['pool']}")
+    session.about_to(f"put the image {step['volume']} into the pool {step['pool']}", slow=True)
     if carrier is None:
         _upload(session, pool, step, size)
     else:

@@ -31,15 +31,24 @@ class Session:
         guard: Tells whether anybody still waits.
         check: Say what would be done, and do nothing.
         parallel: Operations side by side; a step that waits for a guest does not count.
+        announce: Takes a sentence before something that may take minutes.
     """
 
     def __init__(
-        self, conn: libvirt.virConnect, owner: str, guard: Guard, *, check: bool = False, parallel: int = 4
+        self,
+        conn: libvirt.virConnect,
+        owner: str,
+        guard: Guard,
+        *,
+        check: bool = False,
+        parallel: int = 4,
+        announce: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.conn = conn
         self.owner = owner
         self.guard = guard
         self.check = check
+        self._announce = announce
         self.lane = threading.Semaphore(parallel)
         self._refreshed: set[str] = set()
         self._book = threading.Lock()
@@ -91,8 +100,12 @@ class Session:
                 return None
             raise
 
-    def about_to(self, what: str) -> None:
+    def about_to(self, what: str, *, slow: bool = False) -> None:
         """The one gate before every change: all that came before only looked.
+
+        Args:
+            what: In the imperative.
+            slow: It may take minutes.
 
         Raises:
             WouldChange: In check mode.
@@ -101,6 +114,8 @@ class Session:
         if self.check:
             raise WouldChange(f"would {what}")
         self.guard.check()
+        if slow:
+            self._announce(what)
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Look until `done`, at most so many seconds, without holding up other steps.

@@ -48,7 +48,8 @@ def test_mistakes(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
         "owner: Me!\nsorce: {}\nsource:\n  path: 7\n  git: maybe\n"
-        "limits: {deletionsPercent: 101}\nallocator: {algorithm: iallocator}\ndaemon: {period: often, logFormat: xml}\n"
+        "limits: {deletionsPercent: 101}\nallocator: {algorithm: iallocator}\n"
+        "daemon: {period: often, logFormat: xml}\n"
     )
     assert problems(path) == [
         "c.yaml:1:8: owner: write lower-case letters, digits and dashes, at most 63 of them",

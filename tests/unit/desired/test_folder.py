@@ -114,7 +114,8 @@ def test_a_mistake_refuses_everything_until_it_is_mended(tmp_path: Path) -> None
 
 
 def test_a_reference_is_checked_again_when_its_target_goes(tmp_path: Path) -> None:
-    preset = "apiVersion: reconciler/v1\nkind: InstanceType\nmetadata: {name: small}\nspec: {cpus: 1, memory: 1Gi}\n"
+    envelope = "apiVersion: reconciler/v1\nkind: InstanceType\nmetadata: {name: small}\n"
+    preset = envelope + "spec: {cpus: 1, memory: 1Gi}\n"
     (tmp_path / "types.yaml").write_text(preset)
     (tmp_path / "a.yaml").write_text(machine("a", instanceType="small"))
     source = folder(tmp_path)

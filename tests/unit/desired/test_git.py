@@ -67,7 +67,7 @@ def test_a_bare_repository_a_folder_of_a_work_tree_and_one_folder_only(git: Git,
     bare = tmp_path / "bare.git"
     git("clone", "--quiet", "--bare", str(root), str(bare))
     assert list(repository(bare, folder="prod").read().machines) == ["a"]
-    assert list(repository(root / "prod").read().origins.values())[0].file == "a.yaml"
+    assert repository(root / "prod").read().origins["VirtualMachine/a"].file == "a.yaml"
     with pytest.raises(DesiredStateError, match="no folder stage"):
         repository(root, folder="stage").read()
 

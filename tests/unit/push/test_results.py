@@ -8,15 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.plan import Action, ActionResult, Impact, Outcome, Start, Stop
+from reconciler.model.plan import Action, ActionResult, Impact, Outcome, Start
 from reconciler.push.results import Results, Trouble
 
 DIED = Trouble("AnsibleFailed", "it died")
 
 
 def action(key: str, *after: str, host: str = "h1") -> Action:
-    operation = Stop(1) if key.startswith("stop") else Start()
-    return Action(key, host, "vm", "uid", operation, Impact.NONE, "", after)
+    return Action(key, host, "vm", "uid", Start(), Impact.NONE, "", after)
 
 
 def ended(key: str, outcome: str = "changed") -> dict[str, Any]:
@@ -24,8 +23,8 @@ def ended(key: str, outcome: str = "changed") -> dict[str, Any]:
     return {"event": "ended", "id": key, "outcome": outcome, **line}
 
 
-def began(key: str, kind: str = "start") -> dict[str, Any]:
-    return {"event": "began", "id": key, "kind": kind}
+def began(key: str) -> dict[str, Any]:
+    return {"event": "began", "id": key}
 
 
 def collect(actions: Iterable[Action]) -> tuple[Results, list[ActionResult | str]]:
@@ -62,10 +61,10 @@ def test_what_waits_for_a_failure_on_another_host_is_not_begun() -> None:
     assert [result.reason for result in results.all()[1:]] == ["DependencyFailed"] * 2
 
 
-def test_a_long_step_is_announced() -> None:
+def test_what_takes_long_is_announced() -> None:
     results, told = collect([action("stop")])
-    results.take([began("stop", "stop"), ended("stop")])
-    assert told[0] == "h1: stop began"
+    results.take([began("stop"), {"event": "says", "host": "h1", "message": "stop web-1"}, ended("stop")])
+    assert told[0] == "h1: stop web-1"
 
 
 def test_lines_about_others_are_passed_over() -> None:

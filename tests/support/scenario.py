@@ -1,0 +1,362 @@
+"""Scenarios as data: the state before, what people and fate do, and the world after.
+
+A file in ``tests/cases/lab`` is one scenario:
+
+    title:  one sentence, which is the test's promise
+    before: {machines: …, …}   written as YAML into a fresh source, and applied unless `applied: false`
+    steps:  a list; each is one verb with its arguments, and what the command answers
+    after:  what the world must look like in the end (the same words as in a step `expect`)
+
+`Stage` has a method for each verb (``do_…``) and `Expectations` one for each expectation (``see_…``): their
+docstrings are the reference.  A machine's short form is its spec; see `manifest`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from support.command import Said, call, options
+from support.expect import Expectations
+from support.world import Seen, World
+
+API = "reconciler/v1"
+PATIENCE = 20.0
+"""Seconds that `within: true` waits for the world, and a daemon may take to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One file."""
+
+    name: str
+    title: str
+    before: Mapping[str, Any]
+    steps: tuple[Mapping[str, Any], ...]
+    after: Mapping[str, Any]
+    drifts: tuple[str, ...] = ()
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario; a word that it should not have is an error."""
+    document = yaml.safe_load(path.read_text())
+    unknown = document.keys() - {"title", "before", "steps", "after", "drifts"}
+    assert not unknown, f"{path.name}: unknown words {sorted(unknown)}"
+    return Scenario(
+        path.stem,
+        document["title"],
+        document.get("before", {}),
+        tuple(document.get("steps", ())),
+        document.get("after", {}),
+        tuple(document.get("drifts", ())),
+    )
+
+
+def manifest(name: str, short: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine in full: the short form is its spec, with `labels` beside, and sizes that cost little."""
+    spec = {key: value for key, value in short.items() if key != "labels"}
+    if "instanceType" not in spec:
+        spec = {"cpus": 1, "memory": "32Mi", **spec}
+    spec.setdefault("stopTimeout", "1s")
+    return {
+        "apiVersion": API,
+        "kind": "VirtualMachine",
+        "metadata": {"name": name, "labels": short.get("labels", {})},
+        "spec": spec,
+    }
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`new` over `old`, field by field; null takes a field away."""
+    result = dict(old)
+    for key, value in new.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+@dataclass
+class Stage:
+    """Where a scenario is played: a source, a configuration and a state folder of its own, and the world."""
+
+    world: World
+    folder: Path
+    machines: dict[str, Any] = field(default_factory=dict)
+    remembered: dict[str, Seen] = field(default_factory=dict)
+    said: Said | None = None
+    daemon: subprocess.Popen[str] | None = None
+
+    @property
+    def source(self) -> Path:
+        """Folder of the desired state."""
+        return self.folder / "source"
+
+    @property
+    def state(self) -> Path:
+        """Folder of the store."""
+        return self.folder / "state"
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "reconciler.yaml"
+
+    @property
+    def daemon_log(self) -> Path:
+        """What the daemon printed."""
+        return self.folder / "daemon.log"
+
+    # -- the play -----------------------------------------------------------------------------------
+
+    def play(self, scenario: Scenario) -> None:
+        """Set up, act, and look at the world."""
+        try:
+            self.set_up(scenario.before)
+            for number, step in enumerate(scenario.steps, 1):
+                self._step(step, f"step {number} {step}")
+            if scenario.after:
+                self._step({"expect": scenario.after}, "after")
+        finally:
+            self.end_daemon(signal.SIGKILL)
+
+    def set_up(self, before: Mapping[str, Any]) -> None:
+        """Write the source, the inventory and the configuration, and apply."""
+        before = dict(before)
+        applied = before.pop("applied", bool(before.get("machines")))
+        self.source.mkdir()
+        config = merged(
+            {
+                "owner": "scenario",
+                "source": {"path": "source"},
+                "inventory": ["inventory.yml"],
+                "stateDir": "state",
+                "daemon": {"period": "5m", "settle": 0.05},
+            },
+            before.pop("config", {}),
+        )
+        self.config.write_text(yaml.safe_dump(config))
+        self.do_inventory(before.pop("inventory", {}))
+        self._write_images(before.pop("images", {}))
+        for path, text in before.pop("files", {}).items():
+            self.do_write({path: text})
+        for name, spec in before.pop("machines", {}).items():
+            self.machines[name] = manifest(name, spec)
+        self._write_machines()
+        for step in before.pop("steps", ()):
+            self._step(step, f"before {step}")
+        assert not before, f"unknown words in before: {sorted(before)}"
+        if applied:
+            self._step({"apply": ""}, "before: apply")
+
+    def _step(self, step: Mapping[str, Any], where: str) -> None:
+        step = dict(step)
+        answers = {key: step.pop(key) for key in ("exit", "says", "never_says") if key in step}
+        within = step.pop("within", None)
+        verb, argument = next(iter(step.items()))
+        extra = {key: value for key, value in step.items() if key != verb}
+        try:
+            if verb == "expect":
+                self._expect(argument, PATIENCE if within is True else within)
+            else:
+                getattr(self, f"do_{verb}")(argument, **extra)
+            if verb in ("apply", "reconciler"):
+                self._answer(**answers)
+        except AssertionError as error:
+            raise AssertionError(f"{where}\n{error}\n{self._last_words()}") from error
+
+    def _answer(self, exit: int = 0, says: Any = (), never_says: Any = ()) -> None:  # noqa: A002
+        """The command's exit code, and patterns that it must or must not print."""
+        assert self.said is not None
+        assert self.said.exit == exit, f"exit {self.said.exit} instead of {exit}"
+        for pattern in [says] if isinstance(says, str) else says:
+            assert re.search(pattern, self.said.text, re.DOTALL), f"it does not say {pattern!r}"
+        for pattern in [never_says] if isinstance(never_says, str) else never_says:
+            assert not re.search(pattern, self.said.text, re.DOTALL), f"it says {pattern!r}"
+
+    def _expect(self, wanted: Mapping[str, Any], within: float | None) -> None:
+        deadline = time.monotonic() + (within or 0)
+        while True:
+            try:
+                return Expectations(self).check(wanted)
+            except AssertionError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _last_words(self) -> str:
+        words = ""
+        if self.said is not None:
+            words = f"`reconciler {' '.join(self.said.words)}` ended with {self.said.exit} and said:\n{self.said.text}"
+        if self.daemon_log.exists():
+            words += f"\nthe daemon said:\n{self.daemon_log.read_text()}"
+        return words
+
+    # -- verbs: our own commands --------------------------------------------------------------------
+
+    def call(self, *words: str) -> Said:
+        """Run a command on this stage."""
+        self.said = call(words[0], *self._subcommand(words[1:]), "--config", str(self.config))
+        return self.said
+
+    @staticmethod
+    def _subcommand(words: tuple[str, ...]) -> Iterator[str]:
+        yield from words
+
+    def do_apply(self, words: Any) -> None:
+        """``apply --yes`` with further words."""
+        self.call("apply", "--yes", *self._filled(words))
+
+    def do_reconciler(self, words: Any) -> None:
+        """Any command."""
+        self.call(*self._filled(words))
+
+    def do_daemon(self, what: str) -> None:
+        """``start`` the daemon; ``stop`` it by SIGTERM, which must end it well; ``kill`` it."""
+        if what == "start":
+            argv = [sys.executable, "-m", "reconciler.cli.main", "run", "--config", str(self.config)]
+            with self.daemon_log.open("a") as log:
+                self.daemon = subprocess.Popen(argv, stdout=log, stderr=log, text=True)
+            return
+        status = self.end_daemon(signal.SIGTERM if what == "stop" else signal.SIGKILL)
+        assert what == "kill" or status == 0, f"the daemon ended with {status}"
+
+    def end_daemon(self, number: signal.Signals) -> int | None:
+        """End the daemon if it runs; its exit status."""
+        if self.daemon is None:
+            return None
+        self.daemon.send_signal(number)
+        try:
+            return self.daemon.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.daemon.kill()
+            raise AssertionError(f"the daemon does not end after {number.name}") from None
+        finally:
+            self.daemon = None
+
+    # -- verbs: the desired state and the inventory ---------------------------------------------------
+
+    def do_edit(self, machines: Mapping[str, Any]) -> None:
+        """Change manifests: a merge into each spec, where null takes a field away. A new name is a new machine."""
+        for name, change in machines.items():
+            if name in self.machines:
+                labels = change.get("labels", self.machines[name]["metadata"]["labels"])
+                spec = merged(self.machines[name]["spec"], {k: v for k, v in change.items() if k != "labels"})
+                self.machines[name] = manifest(name, {**spec, "labels": labels})
+            else:
+                self.machines[name] = manifest(name, change)
+        self._write_machines()
+
+    def do_remove(self, names: list[str]) -> None:
+        """Remove machines from the desired state."""
+        self.removed = {name: self.machines.pop(name) for name in names}
+        self._write_machines()
+
+    def do_bring_back(self, names: list[str]) -> None:
+        """What ``git revert`` does: the removed manifests, word for word."""
+        self.machines |= {name: self.removed[name] for name in names}
+        self._write_machines()
+
+    def do_write(self, files: Mapping[str, str | None]) -> None:
+        """Write files into the source; null removes one."""
+        for path, text in files.items():
+            target = self.source / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if text is None:
+                target.unlink()
+            else:
+                target.write_text(text)
+
+    def do_inventory(self, variables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the lab's inventory with further variables of hosts; ``without: [host]`` leaves hosts out."""
+        document = yaml.safe_load(self.world.lab.inventory.read_text())
+        hosts = document["all"]["hosts"]
+        for name, more in variables.items():
+            if name == "without":
+                for gone in more:
+                    del hosts[gone]
+            else:
+                hosts[name].update(more)
+        (self.folder / "inventory.yml").write_text(yaml.safe_dump(document))
+
+    def _write_images(self, images: Mapping[str, Any]) -> None:
+        """The small guests, as images `halt` and `tiny`, and others."""
+        guests = {
+            "halt": {"path": str(self.world.guests.halt)},
+            "tiny": {"path": str(self.world.guests.tiny)},
+        }
+        documents = [
+            {"apiVersion": API, "kind": "Image", "metadata": {"name": name}, "spec": spec}
+            for name, spec in {**guests, **images}.items()
+        ]
+        (self.source / "images.yaml").write_text(yaml.safe_dump_all(documents))
+
+    def _write_machines(self) -> None:
+        text = yaml.safe_dump_all(self.machines.values(), sort_keys=False)
+        (self.source / "machines.yaml").write_text(text)
+
+    # -- verbs: fate ----------------------------------------------------------------------------------
+
+    def do_virsh(self, words: Any, at: str = "") -> None:
+        """A virsh command on a host; without `at` the one that has the domain of its second word."""
+        words = self._filled(words)
+        host = self.world.lab.host(at) if at else self.world.host_of(words[1])
+        host.virsh(*words)
+
+    def do_alter(self, name: str, swap: list[list[str]], at: str = "") -> None:
+        """Change a domain's persistent XML behind our back: each pattern must be there."""
+        host = self.world.lab.host(at) if at else self.world.host_of(name)
+        xml = host.virsh("dumpxml", "--inactive", "--security-info", "--domain", name)
+        for pattern, replacement in swap:
+            xml, count = re.subn(pattern, replacement, xml, flags=re.DOTALL)
+            assert count, f"{pattern!r} is not in:\n{xml}"
+        self.do_define({host.name: xml})
+
+    def do_define(self, domains: Mapping[str, str]) -> None:
+        """Define a domain on a host from XML."""
+        for name, xml in domains.items():
+            self.world.lab.host(name).run("cat > /tmp/d.xml && virsh -q define /tmp/d.xml", stdin=xml)
+
+    def do_host(self, what: Mapping[str, str]) -> None:
+        """Break or mend hosts: the name of a method of `LabHost`, such as ``stop`` or ``pause_libvirtd``."""
+        for name, method in what.items():
+            getattr(self.world.lab.host(name), method)()
+
+    def do_shell(self, command: str, at: str = "") -> None:
+        """A shell command on a lab host, or here (in the source) without `at`."""
+        command = self._filled([command])[0]
+        if at:
+            self.world.lab.host(at).run(command)
+            return
+        done = subprocess.run(command, shell=True, cwd=self.source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def do_lose(self, what: str) -> None:
+        """Lose the ``database``: the whole state folder."""
+        assert what == "database"
+        shutil.rmtree(self.state)
+
+    def do_remember(self, names: list[str]) -> None:
+        """Note domains as they are now, as NAME or HOST/NAME, for `same` and `untouched`."""
+        for name in names:
+            host, _, domain = name.rpartition("/")
+            self.remembered[name] = self.world.look(domain, self.world.lab.host(host) if host else None)
+
+    def _filled(self, words: Any) -> list[str]:
+        """Words with ``$source``, ``$folder``, ``$lab`` and ``$uid_NAME`` filled in."""
+        known = {"source": self.source, "folder": self.folder, "lab": self.world.lab.directory}
+        known |= {f"uid_{name}": seen.uid for name, seen in self.remembered.items() if name.isidentifier()}
+        return [string.Template(word).safe_substitute(known) for word in options(words)]

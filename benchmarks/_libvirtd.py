@@ -23,7 +23,9 @@ def test_driver() -> Iterator[str]:
     It is unprivileged, since a privileged libvirtd would use this machine's /run/libvirt.
     """
     home = Path(tempfile.mkdtemp(prefix="libvirtd-"))
-    (home / "libvirtd.conf").write_text(f'unix_sock_dir = "{home}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n')
+    (home / "libvirtd.conf").write_text(
+        f'unix_sock_dir = "{home}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
+    )
     user = {}
     if os.geteuid() == 0:
         shutil.chown(home, _NOBODY, _NOBODY)

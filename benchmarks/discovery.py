@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from uuid import UUID
 
 import libvirt
@@ -44,7 +43,7 @@ def run(quick: bool = False) -> list[Ratio]:
         naive = _naive(list(connections.values())[:sample]) * hosts / sample
         observer = Observer("default", opener=lambda host, news: Connection(connections[host.name], news))
         first = _look(observer, fleet)
-        further = median([_look(observer, fleet) for _ in range(looks)])
+        further = min(_look(observer, fleet) for _ in range(looks))
         alone, beside = _beside_a_hung_host(observer, fleet, hung, looks)
         observer.close()
     size = f"{hosts} hosts x {domains} domains, {LATENCY * 1000:g} ms a call"
@@ -85,16 +84,16 @@ def _look(observer: Observer, fleet: Mapping[str, Host]) -> float:
 def _beside_a_hung_host(
     observer: Observer, fleet: dict[str, Host], hung: Host, looks: int
 ) -> tuple[float, float]:
-    """Medians of looks at all hosts but one, and of looks with a hung one in that one's place."""
+    """The quickest of many looks at all hosts but one, and of as many with a hung one in its place."""
     others = dict(list(fleet.items())[1:])
     troubled = {**others, HUNG: hung}
     second = Observer("default")
     # The look at which the hung host costs its own deadline, once.
     _look(second, troubled)
     _look(observer, others)
-    pairs = [(_look(observer, others), _look(second, troubled)) for _ in range(looks * 2)]
+    pairs = [(_look(observer, others), _look(second, troubled)) for _ in range(looks * 3)]
     second.close()
-    return median([alone for alone, _ in pairs]), median([beside for _, beside in pairs])
+    return min(alone for alone, _ in pairs), min(beside for _, beside in pairs)
 
 
 def _naive(connections: list[libvirt.virConnect]) -> float:

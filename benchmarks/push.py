@@ -16,6 +16,9 @@ from pathlib import Path
 from uuid import UUID
 
 import yaml
+
+from benchmarks._libvirtd import test_driver
+from benchmarks.ratio import Ratio
 from reconciler.model.config import PushConfig
 from reconciler.model.domain import Applied, DomainConfig
 from reconciler.model.host import Host
@@ -34,9 +37,6 @@ from reconciler.model.plan import (
 from reconciler.push.pusher import Pusher
 from reconciler.push.render import HostTraits, render_domain
 from reconciler.settings import bin_dir
-
-from benchmarks._libvirtd import test_driver
-from benchmarks.ratio import Ratio
 
 _RIVAL = Path(__file__).parent / "rival"
 _FORKS = 50

@@ -110,13 +110,11 @@ class Daemon:
     def _fetch(self, reasons: tuple[str, ...]) -> bool:
         if reasons and "start" not in reasons:
             return False
-        try:
-            return self._engine.rooms.source.fetch()
-        except ReconcilerError as error:
-            _log.warning(
-                "the remote cannot be fetched, the last commit counts", extra=fields(error=error.message)
-            )
-            return False
+        source = self._engine.rooms.source
+        moved = source.fetch()
+        for warning in source.warnings:
+            _log.warning(warning)
+        return moved
 
     def _failed(self, error: ReconcilerError, seconds: float) -> None:
         sentence = f"nothing was done: {error.message}"

@@ -111,7 +111,8 @@ class Engine:
             return last
         situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen)
         seen = survey(situation, memo=self._memo)
-        decisions = rooms.allocator.place(seen.demands, seen.capacities)
+        # With nobody to place, what every host has to give need not even be added up.
+        decisions = rooms.allocator.place(seen.demands, seen.capacities) if seen.demands else {}
         known = dict(uids or {})
         plan = make_plan(
             seen, decisions, new_uid=lambda vm: known.get(vm) or str(uuid.uuid4()), memo=self._memo
@@ -177,6 +178,8 @@ class Engine:
         rooms = self.rooms
         run = bookkeeping.begin(rooms.store, look.plan, look.fleet, self._clock())
         results = rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress)
+        # Not every change is followed by an event; what we did ourselves we know.
+        rooms.observer.refresh({result.host for result in results})
         return bookkeeping.finish(rooms.store, run, results)
 
     def recover(self) -> None:

@@ -74,5 +74,5 @@ def _state_dir() -> Path:
         return Path(explicit)
     if os.geteuid() == 0:
         return Path("/var/lib/reconciler")
-    home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(home) / "reconciler"
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "reconciler"

@@ -3,11 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Carries out one host's whole part of a plan, over libvirt, from the controller.
 
-    - reconciler_apply:
-        run: /path/of/the/run      # the folder that `reconciler` wrote
+    - reconciler_apply:      # with the variable reconciler_run: the folder that `reconciler` wrote
 
-The plan is read as data from ``run/hosts/<host>.json``.  Nothing in it is ever a variable or a template
-of Ansible's.  A host without a file has nothing to do.
+The plan is read as data from ``hosts/<host>.json`` in that folder.  Nothing in it is ever a variable or a
+template of Ansible's.  A host without a file has nothing to do.
 """
 
 from __future__ import annotations
@@ -59,8 +58,11 @@ class ActionModule(ActionBase):
         """Carry the host's document out; one result for each of its actions goes into progress.jsonl."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, arguments = self.validate_argument_spec({"run": {"type": "path", "required": True}})
-        directory = Path(arguments["run"])
+        if not variables.get("reconciler_run"):
+            raise AnsibleActionFail(
+                "the variable reconciler_run is missing: -e reconciler_run=/path/of/a/run"
+            )
+        directory = Path(str(variables["reconciler_run"]))
         document = _read(directory, str(variables["inventory_hostname"]))
         if document is None:
             return result | {"changed": False, "counts": {}, "msg": "nothing to do"}
@@ -71,7 +73,10 @@ class ActionModule(ActionBase):
             check=self._task.check_mode,
             tell=_show if Guard(directory).by_hand else lambda _: None,
         )
-        return result | _summary(executor.run(), diff=self._task.diff)
+        summary = _summary(executor.run(), diff=self._task.diff)
+        # A machine that failed must not keep the hook after an apply from its host.
+        hook_follows = "reconciler_hook_after" in variables
+        return result | summary | {"failed": summary["counts"].get(FAILED, 0) > 0 and not hook_follows}
 
 
 def _read(directory: Path, host: str) -> dict[str, Any] | None:
@@ -96,7 +101,7 @@ def _summary(results: list[Result], *, diff: bool) -> dict[str, Any]:
     bad = [result for result in results if result.outcome == FAILED]
     if bad:
         told = "; ".join(f"{result.id}: {result.message}" for result in bad)
-        summary |= {"failed": True, "msg": f"{summary['msg']}: {told}"}
+        summary["msg"] += f": {told}"
     if diff:
         summary["diff"] = [_diff(result) for result in results if result.diff]
     return summary

@@ -86,7 +86,7 @@ class App:
     @functools.cached_property
     def inventory(self) -> Inventory:
         """The hosts."""
-        return Inventory(self.inventory_paths, self.state_dir)
+        return Inventory(self.inventory_paths, self.state_dir, self.loaded.config.hosts)
 
     def hosts(self) -> Mapping[str, Host]:
         """The hosts by name."""
@@ -104,12 +104,13 @@ class App:
     @functools.cached_property
     def source(self) -> Source:
         """The desired state. ``--source`` is a folder, or ``PATH@REF`` for a git repository."""
+        digests = self.state_dir / "image-digests.json"
         if self.source_path is None:
-            return open_source(self.loaded.config.source, self.loaded.base)
+            return open_source(self.loaded.config.source, self.loaded.base, digests)
         path, at, ref = self.source_path.rpartition("@")
         if at and path and Path(path).is_dir():
-            return open_source(SourceConfig(path=path, git=True, ref=ref), Path.cwd())
-        return open_source(SourceConfig(path=self.source_path), Path.cwd())
+            return open_source(SourceConfig(path=path, git=True, ref=ref), Path.cwd(), digests)
+        return open_source(SourceConfig(path=self.source_path), Path.cwd(), digests)
 
     @functools.cached_property
     def store(self) -> Store:

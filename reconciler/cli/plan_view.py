@@ -106,10 +106,16 @@ def _change(change: Change, paint: Paint) -> Iterator[str]:
         title += f" ({_decision(change.decision)})"
     yield f"{paint(f'{symbol:>3}', ink)} {title}"
     yield f"      because {escape(change.reason)}"
-    for field in change.fields:
+    for field in _worth_showing(change.fields):
         yield f"      {_field(field, change.verb, paint)}"
-    for field in change.deferred:
+    for field in _worth_showing(change.deferred):
         yield f"      {_field(field, change.verb, paint)} {paint(f'[{_consent(field)}]', 'cyan')}"
+
+
+def _worth_showing(fields: tuple[FieldChange, ...]) -> list[FieldChange]:
+    """Without a maximum that just goes along with its value: hardly anybody wrote it."""
+    values = {(f"max_{field.path}", str(field.before), str(field.after)) for field in fields}
+    return [field for field in fields if (field.path, str(field.before), str(field.after)) not in values]
 
 
 def _decision(decision: Decision) -> str:

@@ -34,11 +34,7 @@ def validate(app: App, output: str) -> int:
     if output == "json":
         print_json({"valid": True, "problems": [], "revision": state.revision, **_counts(state)})
     else:
-        counts = _counts(state)
-        click.echo(
-            f"Valid: {counts['machines']} machines, {counts['instanceTypes']} instance types, "
-            f"{counts['images']} images at {state.revision}."
-        )
+        click.echo(f"Valid: {_in_words(state)} at {state.revision}.")
     return 0
 
 
@@ -48,6 +44,16 @@ def _counts(state: DesiredState) -> dict[str, int]:
         "instanceTypes": len(state.instance_types),
         "images": len(state.images),
     }
+
+
+def _in_words(state: DesiredState) -> str:
+    """``6 machines, 2 instance types, 1 image``."""
+    counts = (
+        (len(state.machines), "machine"),
+        (len(state.instance_types), "instance type"),
+        (len(state.images), "image"),
+    )
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 
 def _problems(problems: Sequence[Problem]) -> list[dict[str, object]]:

@@ -27,6 +27,9 @@ _ALIASES = {
     "executable": ("ansible_ssh_executable",),
     "connection": ("ansible_connection",),
 }
+# libvirt starts ssh without any limit of time: a host whose power went away in the middle of the handshake
+# would hold a thread for hours. The first value of an option wins in ssh, so the operator's own come before.
+_PATIENCE = ["-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 
 CONNECTION_VARIABLES = frozenset(_ARGUMENTS).union(*_ALIASES.values())
@@ -161,7 +164,7 @@ def _without_sharing(words: list[str]) -> list[str]:
 
 def _wrapper(name: str, command: list[str], state_dir: Path) -> Wrapper:
     about = f"# Stands in for ssh towards {quote(name)}: libvirt adds user, port, key and host."
-    text = f'#!/bin/sh\n{about}\nexec {shlex.join(command)} "$@"\n'
+    text = f'#!/bin/sh\n{about}\nexec {shlex.join([*command, *_PATIENCE])} "$@"\n'
     # The digest lets two inventories that know the host differently share a state folder.
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Wrapper(state_dir.absolute() / "ssh" / f"ssh-{quote(name, safe='')}-{digest}", text)

@@ -40,6 +40,7 @@ class Inventory:
     Args:
         paths: Inventory files, folders and scripts.
         state_dir: Where scripts that stand in for ssh are kept.
+        pattern: Which of its hosts are ours: an Ansible pattern such as ``libvirt:!lent``.
         deadline: Seconds that Ansible may take.
         clock: Seconds that only grow.
     """
@@ -48,11 +49,13 @@ class Inventory:
         self,
         paths: Sequence[Path],
         state_dir: Path,
+        pattern: str = "all",
         deadline: float = _DEADLINE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._paths = tuple(paths)
         self._state_dir = state_dir
+        self._pattern = pattern
         self._deadline = deadline
         self._clock = clock
         self._fingerprint: Hashable = None
@@ -98,7 +101,7 @@ class Inventory:
     def _ask_ansible(self) -> Mapping[str, Any]:
         inventories = [word for path in self._paths for word in ("-i", str(path.absolute()))]
         with subprocess.Popen(
-            [str(bin_dir() / "ansible-inventory"), *inventories, "--list"],
+            [str(bin_dir() / "ansible-inventory"), *inventories, "--limit", self._pattern, "--list"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -130,7 +133,8 @@ class Inventory:
         )
         if not names:
             shown = ", ".join(map(str, self._paths))
-            raise InventoryError(f"the inventory {shown} has no hosts")
+            which = "" if self._pattern == "all" else f" that match {self._pattern!r}"
+            raise InventoryError(f"the inventory {shown} has no hosts{which}")
         hosts: dict[str, Host] = {}
         mistakes: list[str] = []
         for name in names:

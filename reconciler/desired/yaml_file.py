@@ -41,7 +41,8 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,3})?")
 _MAYBE_NUMBER = frozenset("+-0123456789")
 
-_REFUSED_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What YAML 1.1 leaves out of its character set: controls, and two that Unicode will never assign.
+_REFUSED_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
 def plain_tag(text: str) -> str:
@@ -209,7 +210,8 @@ def _checked(content: bytes, file: str) -> bytes:
         raise DesiredStateError([_problem_at(content[: error.start].decode(), file, message)]) from error
     refused = _REFUSED_CHARACTER.search(text)
     if refused:
-        message = f"a control character (U+{ord(refused[0]):04X}) stands here; YAML text has none"
+        escape = "write it as an escape in double quotes"
+        message = f"the character U+{ord(refused[0]):04X} cannot stand in YAML; {escape}"
         raise DesiredStateError([_problem_at(text[: refused.start()], file, message)])
     return content
 

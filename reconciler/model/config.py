@@ -122,12 +122,14 @@ class Config(Manifest):
         owner: Name of this installation in the mark of its domains.
         source: The desired state.
         inventory: Ansible inventories: files, folders, scripts.
+        hosts: Which hosts of the inventory are libvirt hosts of ours: an Ansible pattern, ``all`` by default.
         state_dir: Store and artifacts; None means the environment's.
     """
 
     owner: Identifier = "default"
     source: SourceConfig = SourceConfig()
     inventory: tuple[str, ...] = ()
+    hosts: str = Field(default="all", min_length=1)
     state_dir: str | None = None
     allocator: AllocatorConfig = AllocatorConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -88,7 +88,7 @@ def check_text(text: str) -> str:
         {
             c
             for c in text
-            if ord(c) < 32 and c not in "\t\n" or 0xD800 <= ord(c) <= 0xDFFF or ord(c) in (0xFFFE, 0xFFFF)
+            if (ord(c) < 32 and c not in "\t\n") or 0xD800 <= ord(c) <= 0xDFFF or ord(c) in (0xFFFE, 0xFFFF)
         }
     )
     if refused:

@@ -260,7 +260,7 @@ def _applied(element: Element, owner: str, uuid: str) -> Applied | None:
         config = CONFIG_JSON.validate_json(element.text or "")
     except ValidationError:
         return None
-    applied = Applied(
+    return Applied(
         owner=owner,
         uid=uid,
         name=element.get("name", config.name),

@@ -52,7 +52,7 @@ _TELLING = frozenset(
 )
 _TELLING_ENDS = (".name", ".path", ".capacity")
 
-Signature = Mapping[str, Any]
+Signature = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -143,9 +143,9 @@ class Domains:
                 self._stats_flags = self._without(error)
             else:
                 # The test driver's bulk call knows no memory. In our own process, asking costs nothing.
-                asked = _ask if self._in_process else _nothing
+                asked = _ask_all if self._in_process else _ask_nothing
                 return [(domain, _telling(record) | asked(domain)) for domain, record in stats]
-        return [(domain, _ask(domain)) for domain in raw.listAllDomains(0)]
+        return [(domain, _ask_state(domain)) for domain in raw.listAllDomains(0)]
 
     def _without(self, error: libvirt.libvirtError) -> int | None:
         """The next simpler flags for the bulk call; None once this driver has shown to have none."""
@@ -216,12 +216,22 @@ def _uuids(raw: libvirt.virConnect, flags: int) -> frozenset[str]:
     return frozenset([str(domain.UUIDString()) for domain in raw.listAllDomains(flags)])
 
 
-def _telling(stats: Mapping[str, Any]) -> dict[str, Any]:
+def _telling(stats: Mapping[str, Any]) -> Signature:
     """What of the bulk call's many figures tells that the configuration or state changed."""
     return {key: value for key, value in stats.items() if key in _TELLING or key.endswith(_TELLING_ENDS)}
 
 
-def _ask(domain: Any) -> dict[str, Any]:
+def _ask_nothing(_domain: Any) -> Signature:
+    return {}
+
+
+def _ask_state(domain: Any) -> Signature:
+    """State, maximum memory and cpus. A container's memory here is what it uses now: it always differs."""
+    told = _ask_all(domain).get("info")
+    return {"info": [told[0], told[1], told[3]]} if told is not None else {}
+
+
+def _ask_all(domain: Any) -> Signature:
     """State, maximum memory, memory and cpus of one domain; nothing if it went away meanwhile."""
     try:
         return {"info": domain.info()[:4]}
@@ -229,10 +239,6 @@ def _ask(domain: Any) -> dict[str, Any]:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return {}
-
-
-def _nothing(_domain: Any) -> dict[str, Any]:
-    return {}
 
 
 def _differs(entry: _Entry, signature: Signature) -> bool:

@@ -112,6 +112,8 @@ def libvirt(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("libvirt", Level.OK, f"answers at {evidence.host.uri.partition('?')[0]}")
     elif evidence.virt_error is not None:
         error = evidence.virt_error
+        if evidence.shell_error is not None and evidence.shell_error.reason == error.reason:
+            return  # ssh carries libvirt, and said the same already
         yield Finding("libvirt", Level.FAIL, _words(error.message), error.hint)
 
 

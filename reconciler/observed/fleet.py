@@ -189,6 +189,9 @@ class Observer:
             watch.seconds = time.monotonic() - started
             news = watch.late and answer is not watch.last
             watch.answer = answer
+            if watch.late:
+                # Nobody waits for it, but it is the latest word should the next question hang.
+                watch.last = answer
             watch.asked = False
             gone = watch.gone
             if not watch.late:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from operator import attrgetter
 from sys import intern
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, select
 from reconciler.model.status import Condition, ConditionStatus
 from reconciler.store import schema
 from reconciler.store.base import Subject
-from reconciler.store.session import Session, delete_rows, replace_rows
+from reconciler.store.session import Session, as_row, delete_rows, replace_rows
 
 Told = tuple[Condition, ...]
 """All conditions of one machine or host, ordered by type."""
@@ -105,7 +104,7 @@ def _write(
     for name, conditions in changed.items():
         before = {condition.type: condition for condition in stored.get(name, ())}
         key = {"subject": subject, "name": name}
-        written.extend({**key, **asdict(c)} for c in conditions if before.pop(c.type, None) != c)
+        written.extend({**key, **as_row(c)} for c in conditions if before.pop(c.type, None) != c)
         gone.extend({**key, "type": kind} for kind in before)
     delete_rows(connection, schema.conditions, gone)
     replace_rows(connection, schema.conditions, written)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from reconciler.model.status import Event
 from reconciler.store import schema
-from reconciler.store.session import Session
+from reconciler.store.session import Session, as_row
 
 MESSAGE_LIMIT = 4096
 """Characters of an event's message that are kept."""
@@ -61,7 +61,7 @@ class Events(Session):
 def _to_row(event: Event) -> dict[str, Any]:
     if len(event.message) > MESSAGE_LIMIT:
         event = replace(event, message=event.message[: MESSAGE_LIMIT - 1] + "…")
-    row = asdict(event)
+    row = as_row(event)
     del row["id"]
     return row
 

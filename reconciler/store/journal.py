@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from sqlalchemy import Connection, delete, insert, select
 
 from reconciler.model.plan import ActionResult, Outcome
 from reconciler.store import schema
 from reconciler.store.base import Run, Tick
-from reconciler.store.session import Session, replace_rows
+from reconciler.store.session import Session, as_row, replace_rows
 
 
 class Journal(Session):
@@ -29,7 +28,7 @@ class Journal(Session):
         changes nothing, and a sync for each of ten thousand actions would take longer than they do.
         """
         latest = {result.id: result for result in results}
-        rows = [{**asdict(result), "run": run, "detail": _to_json(result)} for result in latest.values()]
+        rows = [{**as_row(result), "run": run, "detail": _to_json(result)} for result in latest.values()]
         with self._writing(durable=False) as connection:
             replace_rows(connection, schema.run_actions, rows)
 
@@ -54,7 +53,7 @@ class Journal(Session):
         """See `Store.put_tick`. Not synced to the disk: the next tick says it again."""
         with self._writing(durable=False) as connection:
             connection.execute(delete(schema.last_tick))
-            connection.execute(insert(schema.last_tick).values(**asdict(tick)))
+            connection.execute(insert(schema.last_tick).values(**as_row(tick)))
 
 
 def _to_json(result: ActionResult) -> str:

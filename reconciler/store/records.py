@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
 from reconciler.model.placement import Phase, Record
 from reconciler.store import schema
 from reconciler.store.base import Conflict, IntentConflictError
-from reconciler.store.session import Session, delete_rows, replace_rows
+from reconciler.store.session import Session, as_row, delete_rows, replace_rows
 
 
 class Records(Session):
@@ -30,7 +29,7 @@ class Records(Session):
             if conflicts:
                 raise IntentConflictError(conflicts)
             changed = [record for record in wanted.values() if existing.get(record.vm) != record]
-            replace_rows(connection, schema.records, map(asdict, changed))
+            replace_rows(connection, schema.records, map(as_row, changed))
             dropped = (existing.keys() & void) - wanted.keys()
             delete_rows(connection, schema.records, [{"vm": vm} for vm in dropped])
             self._forget("records")
@@ -41,7 +40,7 @@ class Records(Session):
         changed = [record for record in records if existing.get(record.vm) != record]
         if changed:
             with self._writing() as connection:
-                replace_rows(connection, schema.records, map(asdict, changed))
+                replace_rows(connection, schema.records, map(as_row, changed))
                 self._forget("records")
 
     def delete_records(self, vms: Iterable[str]) -> None:

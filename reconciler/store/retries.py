@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
 from reconciler.model.status import Retry
 from reconciler.store import schema
-from reconciler.store.session import Session, delete_rows, replace_rows
+from reconciler.store.session import Session, as_row, delete_rows, replace_rows
 
 
 class Retries(Session):
@@ -24,7 +23,7 @@ class Retries(Session):
         latest = {retry.vm: retry for retry in retries}
         if latest:
             with self._writing() as connection:
-                replace_rows(connection, schema.retries, map(asdict, latest.values()))
+                replace_rows(connection, schema.retries, map(as_row, latest.values()))
                 self._forget("retries")
 
     def clear_retries(self, vms: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert
@@ -118,6 +119,11 @@ class Session:
     def _forget(self, *names: str) -> None:
         for name in names:
             self._snapshots.pop(name, None)
+
+
+def as_row(value: Any) -> dict[str, Any]:
+    """A flat dataclass by column. `asdict` would copy deeply, which at 100,000 conditions takes seconds."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def replace_rows(connection: Connection, table: Table, rows: Iterable[Row]) -> None:

@@ -152,7 +152,7 @@ def test_nobody_waits_nothing_begins(conn: libvirt.virConnect, tmp_path: Path) -
     with run.held():
         run.cancel()
         (cancelled,) = Executor(plan, run.path).carry_out(conn)
-    assert cancelled.outcome == "skipped"
+    assert (cancelled.outcome, cancelled.reason) == ("skipped", "Cancelled")
 
 
 def test_a_cancelled_run_does_not_wait_for_guests(conn: libvirt.virConnect, tmp_path: Path) -> None:

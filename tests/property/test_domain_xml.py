@@ -177,7 +177,6 @@ def marked(applied, devices=""):
         "deletionPolicy": applied.deletion_policy,
         "protect": str(applied.protect).lower(),
         "stopTimeout": str(applied.stop_timeout),
-        "stopTimeout": str(applied.stop_timeout),
     }
     spelled = "".join(f" {key}={quoteattr(value)}" for key, value in attrs.items())
     text = escape(CONFIG_JSON.dump_json(applied.config).decode())

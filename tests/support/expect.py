@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.command import Said, call
 from support.world import Seen, values
 
+from reconciler.lab import LabHost
 from reconciler.model.units import parse_size
 
 if TYPE_CHECKING:
@@ -33,17 +35,24 @@ class Expectations:
     def see_machines(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         """Exactly one domain each, over all hosts, and what it is like."""
         for name, aspects in wanted.items():
-            found = self._world.where(name)
-            assert len(found) == 1, f"{name} is on {found or 'no host'}"
-            seen = self._world.look(name, self._world.lab.host(found[0]))
-            for aspect, value in aspects.items():
-                getattr(self, f"_machine_{aspect}")(name, seen, value)
+            self._machine(name, self._world.host_of(name), aspects)
+
+    def see_on_hosts(self, wanted: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        """The same, asking only the hosts named (the others may hang)."""
+        for host, machines in wanted.items():
+            for name, aspects in machines.items():
+                self._machine(name, self._world.lab.host(host), aspects)
+
+    def _machine(self, name: str, host: LabHost, aspects: Mapping[str, Any]) -> None:
+        seen = self._world.look(name, host)
+        for aspect, value in aspects.items():
+            getattr(self, f"_machine_{aspect}")(name, seen, value)
 
     def _machine_at(self, name: str, seen: Seen, host: Any) -> None:
         _same(f"host of {name}", seen.host, host)
 
     def _machine_state(self, name: str, seen: Seen, state: str) -> None:
-        _same(f"state of {name}", self._world.state(name), state)
+        _same(f"state of {name}", self._world.state(name, self._world.lab.host(seen.host)), state)
 
     def _machine_autostart(self, name: str, seen: Seen, wanted: bool) -> None:
         _same(f"autostart of {name}", self._world.autostart(name), wanted)
@@ -95,6 +104,13 @@ class Expectations:
         for key, value in wanted.items():
             assert re.search(str(value), said[key]), f"inside {name}: {key} is {said[key]!r}, not {value!r}"
 
+    def _machine_block(self, name: str, seen: Seen, wanted: Mapping[str, str]) -> None:
+        """By target: the size that the running emulator gives its disk."""
+        host = self._world.lab.host(seen.host)
+        for target, size in wanted.items():
+            text = host.virsh("domblkinfo", "--domain", name, target)
+            _same(f"{target} of running {name}", int(values_of(text)["Capacity"]), parse_size(size))
+
     def see_domains(self, wanted: Mapping[str, list[str]]) -> None:
         """All domains of a host."""
         for host, names in wanted.items():
@@ -132,6 +148,7 @@ class Expectations:
         """Patterns of the files in a host's default pool, one for each file, in order."""
         for host, patterns in wanted.items():
             found = self._world.files(self._world.lab.host(host))
+            patterns = [self._stage.fill(pattern) for pattern in patterns]
             fits = len(found) == len(patterns) and all(map(re.search, patterns, found))
             assert fits, f"files of {host} are {found}, not {patterns}"
 
@@ -194,10 +211,12 @@ class Expectations:
     # -- files ------------------------------------------------------------------------------------------
 
     def see_no_file(self, patterns: list[str]) -> None:
-        """No such file: ``HOST:/path``, or a path in the scenario's folder."""
+        """No such file: ``HOST:/path``, ``here:/path``, or a name anywhere in the scenario's folder."""
         for pattern in patterns:
             host, colon, path = pattern.rpartition(":")
-            if colon:
+            if host == "here":
+                assert not Path(path).exists(), f"{path} exists"
+            elif colon:
                 done = self._world.lab.host(host).run(["test", "-e", path], check=False)
                 assert done.returncode != 0, f"{pattern} exists"
             else:
@@ -209,10 +228,15 @@ class Expectations:
         for place, pattern in wanted.items():
             host, colon, path = place.rpartition(":")
             if colon:
-                text = self._world.lab.host(host).run(["cat", path]).stdout
+                text = self._world.lab.host(host).run(f"cat {path}").stdout
             else:
                 text = (self._stage.folder / path).read_text()
             assert re.search(pattern, text), f"{place} is {text!r}"
+
+
+def values_of(text: str) -> dict[str, str]:
+    """virsh's ``Key: value`` lines."""
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 
 
 def _same(what: str, found: object, wanted: object) -> None:

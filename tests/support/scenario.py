@@ -13,14 +13,16 @@ docstrings are the reference.  A machine's short form is its spec; see `manifest
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import signal
 import string
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ import yaml
 from support.command import Said, call, options
 from support.expect import Expectations
 from support.world import Seen, World
+
+from reconciler.settings import bin_dir
 
 API = "reconciler/v1"
 PATIENCE = 20.0
@@ -98,6 +102,8 @@ class Stage:
     machines: dict[str, Any] = field(default_factory=dict)
     remembered: dict[str, Seen] = field(default_factory=dict)
     said: Said | None = None
+    rendered: list[str] | None = None
+    removed: dict[str, Any] = field(default_factory=dict)
     daemon: subprocess.Popen[str] | None = None
 
     @property
@@ -173,19 +179,20 @@ class Stage:
                 self._expect(argument, PATIENCE if within is True else within)
             else:
                 getattr(self, f"do_{verb}")(argument, **extra)
-            if verb in ("apply", "reconciler"):
+            if answers or verb in ("apply", "reconciler", "by_hand"):
                 self._answer(**answers)
         except AssertionError as error:
             raise AssertionError(f"{where}\n{error}\n{self._last_words()}") from error
 
-    def _answer(self, exit: int = 0, says: Any = (), never_says: Any = ()) -> None:  # noqa: A002
+    def _answer(self, exit: Any = 0, says: Any = (), never_says: Any = ()) -> None:  # noqa: A002
         """The command's exit code, and patterns that it must or must not print."""
         assert self.said is not None
-        assert self.said.exit == exit, f"exit {self.said.exit} instead of {exit}"
+        assert self.said.exit in (exit if isinstance(exit, list) else [exit]), f"exit {self.said.exit} instead of {exit}"
         for pattern in [says] if isinstance(says, str) else says:
-            assert re.search(pattern, self.said.text, re.DOTALL), f"it does not say {pattern!r}"
+            pattern = self.fill(pattern)
+            assert re.search(pattern, self.said.text), f"it does not say {pattern!r}"
         for pattern in [never_says] if isinstance(never_says, str) else never_says:
-            assert not re.search(pattern, self.said.text, re.DOTALL), f"it says {pattern!r}"
+            assert not re.search(pattern, self.said.text), f"it says {pattern!r}"
 
     def _expect(self, wanted: Mapping[str, Any], within: float | None) -> None:
         deadline = time.monotonic() + (within or 0)
@@ -209,12 +216,8 @@ class Stage:
 
     def call(self, *words: str) -> Said:
         """Run a command on this stage."""
-        self.said = call(words[0], *self._subcommand(words[1:]), "--config", str(self.config))
+        self.said = call(*words, "--config", str(self.config))
         return self.said
-
-    @staticmethod
-    def _subcommand(words: tuple[str, ...]) -> Iterator[str]:
-        yield from words
 
     def do_apply(self, words: Any) -> None:
         """``apply --yes`` with further words."""
@@ -247,6 +250,29 @@ class Stage:
         finally:
             self.daemon = None
 
+    def do_second_daemon(self, _: str) -> None:
+        """Another daemon, which must not come to live."""
+        self.call("run")
+
+    def do_by_hand(self, more: list[str]) -> None:
+        """The command line that ``render`` printed, with more arguments."""
+        if self.rendered is None:
+            assert self.said is not None
+            self.rendered = shlex.split(self.said.out)
+        argv = [str(bin_dir() / self.rendered[0]), *self.rendered[1:], *more]
+        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "PATH": f"{bin_dir()}:{os.environ['PATH']}"}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+        self.said = Said(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def do_refused(self, cases: list[list[str]]) -> None:
+        """Texts that ``apply`` must refuse whole, each as the file ``wrong.yaml``, with what it says to it."""
+        for text, pattern in cases:
+            self.do_write({"wrong.yaml": text})
+            self.call("apply", "--yes")
+            assert "Traceback" not in self.said.text
+            self._answer(3, pattern)
+        self.do_write({"wrong.yaml": None})
+
     # -- verbs: the desired state and the inventory ---------------------------------------------------
 
     def do_edit(self, machines: Mapping[str, Any]) -> None:
@@ -262,7 +288,7 @@ class Stage:
 
     def do_remove(self, names: list[str]) -> None:
         """Remove machines from the desired state."""
-        self.removed = {name: self.machines.pop(name) for name in names}
+        self.removed |= {name: self.machines.pop(name) for name in names}
         self._write_machines()
 
     def do_bring_back(self, names: list[str]) -> None:
@@ -298,6 +324,9 @@ class Stage:
             "halt": {"path": str(self.world.guests.halt)},
             "tiny": {"path": str(self.world.guests.tiny)},
         }
+        for spec in images.values():
+            if "path" in spec:
+                spec["path"] = self.fill(spec["path"])
         documents = [
             {"apiVersion": API, "kind": "Image", "metadata": {"name": name}, "spec": spec}
             for name, spec in {**guests, **images}.items()
@@ -330,6 +359,10 @@ class Stage:
         for name, xml in domains.items():
             self.world.lab.host(name).run("cat > /tmp/d.xml && virsh -q define /tmp/d.xml", stdin=xml)
 
+    def do_clone(self, name: str, to: str) -> None:
+        """Define a copy of a domain, mark and UUID and all, on another host."""
+        self.do_define({to: self.world.look(name).config})
+
     def do_host(self, what: Mapping[str, str]) -> None:
         """Break or mend hosts: the name of a method of `LabHost`, such as ``stop`` or ``pause_libvirtd``."""
         for name, method in what.items():
@@ -337,7 +370,7 @@ class Stage:
 
     def do_shell(self, command: str, at: str = "") -> None:
         """A shell command on a lab host, or here (in the source) without `at`."""
-        command = self._filled([command])[0]
+        command = self.fill(command)
         if at:
             self.world.lab.host(at).run(command)
             return
@@ -356,7 +389,12 @@ class Stage:
             self.remembered[name] = self.world.look(domain, self.world.lab.host(host) if host else None)
 
     def _filled(self, words: Any) -> list[str]:
-        """Words with ``$source``, ``$folder``, ``$lab`` and ``$uid_NAME`` filled in."""
-        known = {"source": self.source, "folder": self.folder, "lab": self.world.lab.directory}
+        return [self.fill(word) for word in options(words)]
+
+    def fill(self, text: str) -> str:
+        """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` (remembered) filled in."""
+        known: dict[str, object] = {"folder": self.folder, "guests": self.world.guests.halt.parent}
+        head = self.folder / "head"
+        known["head"] = head.read_text().strip() if head.exists() else ""
         known |= {f"uid_{name}": seen.uid for name, seen in self.remembered.items() if name.isidentifier()}
-        return [string.Template(word).safe_substitute(known) for word in options(words)]
+        return string.Template(text).safe_substitute(known)

@@ -14,6 +14,7 @@ from reconciler.errors import LabError
 from reconciler.lab import HostState, Lab, LabHost
 from reconciler.lab.guest_access import guest_address, guest_status
 from reconciler.lab.guests import Guests
+from reconciler.lab.process import command_lines
 
 T = TypeVar("T")
 
@@ -32,7 +33,11 @@ done >/dev/null
 for network in $(virsh -q net-list --all --name | grep -v '^default *$'); do
     virsh -q net-destroy $network; virsh -q net-undefine $network
 done >/dev/null
+for folder in small fast; do
+    umount /var/lib/libvirt/$folder; rm -r /var/lib/libvirt/$folder
+done 2>/dev/null
 find {POOL} -mindepth 1 -delete
+rm -f /tmp/*
 virsh -q pool-refresh default >/dev/null
 virsh -q list --all --name
 """
@@ -40,11 +45,15 @@ virsh -q list --all --name
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One domain as its host's libvirt shows it: the XML of its next start, and of its running instance."""
+    """One domain as its host's libvirt shows it: the XML of its next start, and of its running instance.
+
+    `run` is the process id of its emulator: the same one means that it was never restarted.
+    """
 
     host: str
     config: str
     live: str | None
+    run: int | None
 
     @property
     def uid(self) -> str:
@@ -116,7 +125,15 @@ class World:
         live = None
         if self.state(name, host) != "shut off":
             live = host.virsh("dumpxml", "--domain", name)
-        return Seen(host.name, host.virsh("dumpxml", "--inactive", "--domain", name), live)
+        return Seen(host.name, host.virsh("dumpxml", "--inactive", "--domain", name), live, self._emulator(host, name))
+
+    def _emulator(self, host: LabHost, name: str) -> int | None:
+        uid = host.virsh("domuuid", "--domain", name).strip()
+        members = host.processes()
+        for pid, argv in command_lines():
+            if pid in members and argv[0].endswith("x86_64") and uid in argv:
+                return pid
+        return None
 
     def state(self, name: str, host: LabHost | None = None) -> str:
         """A domain's state in libvirt's words."""

@@ -22,7 +22,9 @@ def main():
     elif step == "memory":
         domain.setMemoryFlags(int(value), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     elif step == "describe":
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_DESCRIPTION, value, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        domain.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_DESCRIPTION, value, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE
+        )
     elif step == "autostart":
         domain.setAutostart(1)
     conn.close()

@@ -119,8 +119,8 @@ class Executor:
             with working(self._document["workers_lock"]):
                 self._guard.check()
                 self._connected(open_host(self._document["uri"], self._document["deadline"]))
-        except Interrupted as reason:
-            self._give_up(StepError("Abandoned", str(reason)), SKIPPED)
+        except Interrupted as early:
+            self._give_up(StepError(early.reason, str(early)), SKIPPED)
         except StepError as trouble:
             self._give_up(trouble, FAILED)
         return [self._results[step["id"]] for step in self._steps]
@@ -191,8 +191,8 @@ class Executor:
             result = self._result(step, CHANGED if done else OK, done or "")
         except WouldChange as change:
             result = self._result(step, CHANGED, str(change))
-        except Interrupted as reason:
-            result = self._result(step, SKIPPED, str(reason), reason="Abandoned")
+        except Interrupted as early:
+            result = self._result(step, SKIPPED, str(early), reason=early.reason)
         except StepError as trouble:
             result = self._failed(step, trouble)
         except libvirt.libvirtError as error:

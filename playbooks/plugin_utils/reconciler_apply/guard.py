@@ -36,9 +36,9 @@ class Guard:
             Interrupted: The run was cancelled, or the daemon that began it is gone.
         """
         if self._cancel.exists():
-            raise Interrupted("the run was asked to stop")
+            raise Interrupted("Cancelled", "the run was asked to stop")
         if not self.by_hand and not self._held():
-            raise Interrupted("abandoned: the daemon that began this run is gone")
+            raise Interrupted("Abandoned", "the daemon that began this run is gone")
 
     def _held(self) -> bool:
         try:
@@ -69,7 +69,7 @@ def working(lock: str | None) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise Interrupted("abandoned: another daemon has taken over") from None
+        raise Interrupted("Abandoned", "another daemon has taken over") from None
     try:
         yield
     finally:

@@ -58,4 +58,8 @@ class WouldChange(Exception):  # noqa: N818 - control flow, not an error
 
 
 class Interrupted(Exception):  # noqa: N818 - likewise
-    """Nobody waits for this run any more, or it was asked to stop."""
+    """The run ends early: ``Cancelled``, or ``Abandoned`` because nobody waits for it any more."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -84,12 +84,15 @@ def test_other_ssh_options_go_into_a_script_that_libvirt_starts(tmp_path: Path) 
     libvirt.registerErrorHandler(lambda *_: None, None)
     with pytest.raises(libvirt.libvirtError):
         libvirt.open(made)
-    assert log.read_text().splitlines()[:15] == [
+    said = log.read_text().splitlines()
+    assert said[4:10:2] == ["-o"] * 3
+    assert said[5:10:2] == ["ConnectTimeout=30", "ServerAliveInterval=5", "ServerAliveCountMax=3"]
+    assert [*said[:4], *said[10:21]] == [
         *("-o", "ProxyJump=b", "-o", "UserKnownHostsFile=/a b; touch x"),
         *("-p", "2222", "-l", "o'neill @x", "-i", "/keys/a&b c"),
         *("-T", "-e", "none", "-o", "BatchMode=yes"),
     ]
-    assert log.read_text().splitlines()[15:17] == ["--", "fe80::1%lo"]
+    assert said[21:23] == ["--", "fe80::1%lo"]
 
 
 def test_the_script_is_valid_shell(tmp_path: Path) -> None:
@@ -97,4 +100,4 @@ def test_the_script_is_valid_shell(tmp_path: Path) -> None:
     assert wrapper is not None
     wrapper.write()
     subprocess.run(["sh", "-n", str(wrapper.path)], check=True)
-    assert wrapper.text.splitlines()[2] == "exec ssh -F '/x y' -v \"$@\""
+    assert wrapper.text.splitlines()[2] .startswith("exec ssh -F '/x y' -v -o ConnectTimeout=")

@@ -48,7 +48,7 @@ spec:
       size: 64Mi
   interfaces:
     - network: default
-      mac: 52:54:00:12:34:56
+      mac: '52:54:00:12:34:56'
   console: null
   description: |-
     first line

@@ -113,3 +113,15 @@ def test_what_stands_before_a_syntax_error_is_still_read() -> None:
         found.extend(documents(b"a: 1\n---\nb: 2\n---\nc: [\n", "f.yaml"))
     assert len(found) == 2
     assert caught.value.problems[0].file == "f.yaml"
+
+
+def test_every_character_is_read_or_refused_with_its_place() -> None:
+    """libyaml itself tells no line for a character that it refuses."""
+    places = []
+    for code in [*range(1, 0x3000), 0xFEFF, 0xFFFD, 0xFFFE, 0xFFFF, 0x10000, 0x10FFFF]:
+        try:
+            read(f'# {chr(code)}\na: "x{chr(code)}"\n')
+        except DesiredStateError as error:
+            places.append((code, error.problems[0].line))
+    assert len(places) > 60
+    assert [code for code, line in places if line < 1] == []

@@ -66,6 +66,6 @@ def test_what_ssh_says_is_a_finding(tmp_path):
     ssh.chmod(0o755)
     ((_, findings),) = diagnose_all([Host("h", f"qemu+ssh://h.invalid/system?command={ssh}")])
     failed = {finding.check: finding for finding in findings if finding.level is Level.FAIL}
-    assert failed.keys() == {"ssh", "libvirt"}
+    assert failed.keys() == {"ssh"}
     assert "not known here" in failed["ssh"].message
     assert "accept the key" in failed["ssh"].remedy

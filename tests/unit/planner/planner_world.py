@@ -171,6 +171,14 @@ class World:
         seen = survey(self.situation(desired), memo)
         return seen, make_plan(seen, place(seen.demands, seen.capacities), self.new_uid, memo)
 
+    def look(self) -> None:
+        """Write down what the marks prove, as the engine does after every tick."""
+        for name, host in self.hosts.items():
+            for key, domain in host.domains.items() if host.down is None else ():
+                if domain.applied is not None:
+                    mark = domain.applied
+                    self.records[mark.name] = Record(mark.name, key, name, mark.generation, Phase.PLACED)
+
     def settle(self, desired: DesiredState, ticks: int = 3) -> Plan:
         """Plan and apply until nothing is left to do; returns the last plan, which is empty."""
         for _ in range(ticks):

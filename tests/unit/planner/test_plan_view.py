@@ -107,7 +107,8 @@ def test_colours_only_when_told_and_never_from_a_host() -> None:
 def test_the_summary_counts() -> None:
     plan = everything()
     assert summary(plan) == (
-        "Plan: 1 to create, 1 to change (1 needs restart, waiting), 1 to replace, 1 to delete, 1 unchanged. 2 blocked."
+        "Plan: 1 to create, 1 to change (1 needs restart, waiting), 1 to replace, 1 to delete, 1 unchanged."
+        " 2 blocked."
     )
     assert summary(Plan("r", (), (), unchanged=7)) == "No changes: 7 unchanged."
 

@@ -14,7 +14,7 @@ from reconciler.model.domain import DomainState
 from reconciler.model.placement import Phase, Record
 from reconciler.model.plan import Action, ActionResult, Blocked, Impact, Outcome, Start
 from reconciler.model.status import Condition
-from reconciler.planner import Memo, Survey, conditions, machine, manifest_digest, survey
+from reconciler.planner import Memo, Survey, conditions, machine, make_plan, manifest_digest, survey
 from reconciler.planner.limits import deletion_limit
 from reconciler.planner.ordering import ordered
 
@@ -155,8 +155,6 @@ class TestMemo:
         def tick(situation: Any) -> list[str]:
             compared.clear()
             seen = survey(situation, memo)
-            from reconciler.planner import make_plan
-
             make_plan(seen, {}, uid, memo)
             return list(compared)
 
@@ -170,10 +168,9 @@ class TestMemo:
         assert tick(replace(situation, fleet={"lab1": replace(lab1, domains=moved)})) == ["a"]
         edited = replace(desired, machines={**desired.machines, "b": desired.machines["b"].model_copy()})
         assert tick(replace(situation, desired=edited)) == ["a", "b"]
-        assert tick(replace(situation, desired=edited, hosts={"lab1": replace(situation.hosts["lab1"])})) == [
-            "a",
-            "b",
-        ]
+        assert tick(replace(situation, desired=edited)) == []
+        slower = {"lab1": replace(situation.hosts["lab1"], pool="slow")}
+        assert tick(replace(situation, desired=edited, hosts=slower)) == ["a", "b"]
 
 
 def told(found: dict[str, tuple[Condition, ...]], name: str) -> dict[str, str]:

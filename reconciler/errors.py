@@ -11,7 +11,7 @@
     ├── RenderError                   exit 3   a template from the state repository was refused
     ├── PushError                     exit 1   ansible-runner itself could not run
     ├── AllocatorError                exit 1   an algorithm or the external allocator program misbehaved
-    │   └── AllocatorConfigError      exit 3   the configuration names an algorithm or weigher that is not there
+    │   └── AllocatorConfigError      exit 3   the configuration names an algorithm or weigher that is none
     ├── StoreError                    exit 1   the store cannot be opened or is of another version
     └── LabError                      exit 1   the throw-away lab
 

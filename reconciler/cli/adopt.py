@@ -65,7 +65,8 @@ def _mark(engine: Engine, adoption: Adoption) -> None:
     look = engine.look()
     if name not in look.desired.machines:
         raise UsageError(
-            f"{name} is not in the desired state at {look.desired.revision[:12]} yet, so its domain was not marked",
+            f"{name} is not in the desired state at {look.desired.revision[:12]} yet: "
+            "its domain was not marked",
             hint="commit the file, then run the same command again",
         )
     if look.desired.machines[name] != adoption.vm:

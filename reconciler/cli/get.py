@@ -261,7 +261,8 @@ def _describe_lines(
 ) -> Iterable[str]:
     origin = look.desired.origins.get(f"VirtualMachine/{vm}")
     yield f"Name:      {vm}"
-    yield f"Declared:  {f'{origin.file}:{origin.line}' if origin else 'no longer'} at {look.desired.revision[:12]}"
+    where = f"{origin.file}:{origin.line}" if origin else "no longer"
+    yield f"Declared:  {where} at {look.desired.revision[:12]}"
     if domain is None:
         record = look.records.get(vm)
         yield f"Host:      {f'{record.host} ({record.phase})' if record else 'none yet'}"

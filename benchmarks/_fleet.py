@@ -1,9 +1,9 @@
 """A fleet without hypervisors: each host is a connection of its own to libvirt's test driver.
 
-    FOLDER/desired/     YAML, as people write it
-    FOLDER/hosts.yml    the Ansible inventory
-    FOLDER/nodes/       what each host is and holds, in the format of the test driver
-    FOLDER/state/       our store
+FOLDER/desired/     YAML, as people write it
+FOLDER/hosts.yml    the Ansible inventory
+FOLDER/nodes/       what each host is and holds, in the format of the test driver
+FOLDER/state/       our store
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ _UNDEFINE = (
 _READ = libvirt.VIR_DOMAIN_XML_INACTIVE
 _READ_ALL = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _PLUG_PULLED_SECONDS = 30
+_BALLOON_SECONDS = 8
+_NEAR_KIB = 1024
 
 
 def define(session: Session, step: Step) -> str | None:
@@ -142,6 +144,12 @@ def set_memory(session: Session, step: Step) -> str | None:
         return None
     session.about_to(f"set the memory of {domain.name()} to {kib} KiB")
     domain.setMemoryFlags(kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    # It is the guest that moves memory; without a word of failure here, one that cannot would be asked for ever.
+    if not session.wait(lambda: abs(domain.info()[2] - kib) < _NEAR_KIB, _BALLOON_SECONDS):
+        raise StepError(
+            "GuestHoldsMemory",
+            f"the guest has {domain.info()[2]} KiB and was asked for {kib} KiB: does it have a balloon driver?",
+        )
     return f"memory set to {kib} KiB"
 
 

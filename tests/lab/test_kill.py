@@ -1,0 +1,153 @@
+"""kill -9 at every persisted step of an apply, then a restart: it converges, nothing twice, nothing lost.
+
+The desired state swings between two sides, so that each apply makes, changes and removes machines, and the
+next one begins where the last one left off; only what the swing breaks would need a fresh lab.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import call
+from support.scenario import Stage
+from support.world import World
+
+from reconciler.model.placement import Phase
+from reconciler.store.sql import open_store
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+TESTS = Path(__file__).parents[1]
+MARKER = "precious"
+
+# A machine of each side has a disk that is kept, one loses its disks, and one is there on both sides.
+SIDES: tuple[dict[str, Any], ...] = tuple(
+    {
+        "both": {"description": side, "image": "halt"},
+        f"{side}-kept": {"image": "halt", "disks": [{"name": "data", "size": "1Mi", "format": "raw"}]},
+        f"{side}-scratch": {"deletionPolicy": "Delete", "disks": [{"name": "data", "size": "1Mi"}]},
+    }
+    for side in ("left", "right")
+)
+
+
+@dataclass
+class Swing:
+    """The two sides on a stage, and what must be true of them for ever."""
+
+    stage: Stage
+    side: int = 0
+    uids: dict[str, str] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        """Desire the other side."""
+        self.side = 1 - self.side
+        self.stage.machines.clear()
+        self.stage.do_edit(SIDES[self.side])
+
+    def die(self, command: list[str], kind: str, at: int) -> int:
+        """Run a command until it is killed; the number of steps if it lived."""
+        counts = self.stage.folder / "counts"
+        argv = [sys.executable, "-m", "support.killed", kind, str(at), str(counts), *command]
+        argv += ["--config", str(self.stage.config)]
+        done = subprocess.run(argv, cwd=TESTS, capture_output=True, text=True, check=False, timeout=60)
+        if at == 0:
+            assert done.returncode == 0, done.stdout + done.stderr
+            return int(counts.read_text())
+        assert done.returncode in (-signal.SIGKILL, 0), done.stdout + done.stderr
+        return 0
+
+    def intents(self) -> dict[str, str]:
+        """Uid by machine, as the dead process left it on record."""
+        store = open_store(self.stage.state)
+        living = (Phase.INTENDED, Phase.PLACED)
+        records = {vm: record.uid for vm, record in store.records().items() if record.phase in living}
+        store.close()
+        return records
+
+    def converge(self) -> None:
+        """Apply until nothing is left to do: twice at most."""
+        said = call("apply", "--yes", "--config", str(self.stage.config))
+        assert said.exit == 0, said.text
+        said = call("plan", "-o", "json", "--config", str(self.stage.config))
+        plan = json.loads(said.out)
+        assert (plan["actions"], plan["blocked"]) == ([], []), said.text
+
+    def check(self, intents: dict[str, str]) -> None:
+        """Every machine once, with the uid that was intended; no disk twice, none lost."""
+        world = self.stage.world
+        desired = SIDES[self.side]
+        found = {name: world.look(name) for name in desired}
+        assert sum(len(world.names(host)) for host in world.hosts) == len(desired)
+        for name, seen in found.items():
+            assert world.state(name) == "running"
+            assert seen.uid == self.uids.get(name, seen.uid), f"{name} has another uid than ever"
+            assert seen.uid == intents.get(name, seen.uid), f"{name} has another uid than was intended"
+            assert f"<description>{self._side}</description>" in found["both"].config
+            if not name.endswith("scratch"):
+                self.uids[name] = seen.uid
+        self._check_files({name: seen.uid for name, seen in found.items()})
+
+    @property
+    def _side(self) -> str:
+        return "left" if self.side == 0 else "right"
+
+    def _check_files(self, uids: dict[str, str]) -> None:
+        """Exactly the disks of the machines that are, and of those that are kept; with their data."""
+        world = self.stage.world
+        files = {path for host in world.hosts for path in host.images_dir.iterdir()}
+        disks = {path.name for path in files if not path.name.startswith("halt.")}
+        wanted = {f"{name}.{uid}.root.qcow2" for name, uid in self.uids.items()}
+        wanted |= {f"{name}.{uid}.data.raw" for name, uid in self.uids.items() if name.endswith("kept")}
+        wanted |= {f"{name}.{uid}.data.qcow2" for name, uid in uids.items() if name.endswith("scratch")}
+        assert disks == wanted
+        for path in files:
+            if path.name.endswith(".data.raw"):
+                assert path.read_bytes().startswith(MARKER.encode()), f"{path.name} lost its data"
+
+    def mark_data(self) -> None:
+        """Write something that must never be lost."""
+        for host in self.stage.world.hosts:
+            for path in host.images_dir.glob("*.data.raw"):
+                with path.open("r+b") as file:
+                    file.write(MARKER.encode())
+
+
+@pytest.fixture
+def swing(world: World, tmp_path: Path) -> Iterator[Swing]:
+    """Both sides were there once, so that their kept disks exist."""
+    stage = Stage(world, tmp_path)
+    limits = {"deletions": 10, "deletionsPercent": 100}
+    stage.set_up({"machines": SIDES[0], "config": {"limits": limits, "retry": {"first": "1s"}}})
+    made = Swing(stage)
+    made.mark_data()
+    made.check({})
+    made.turn()
+    made.converge()
+    made.mark_data()
+    made.check({})
+    yield made
+    stage.end_daemon(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "step", "worker"])
+def test_killed_apply(swing: Swing, kind: str) -> None:
+    swing.turn()
+    steps = swing.die(["apply", "--yes"], kind, 0)
+    swing.check({})
+    assert steps >= 3
+    # Every commit; of the many lines of progress about a dozen, evenly.
+    for at in range(1, steps + 1, 1 if kind in ("before", "after") else max(1, steps // 6)):
+        swing.turn()
+        swing.die(["apply", "--yes"], kind, at)
+        intents = swing.intents()
+        swing.converge()
+        swing.check(intents)

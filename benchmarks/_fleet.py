@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
+
 from reconciler.cli.app import App
 from reconciler.engine import Engine, Rooms
 from reconciler.model.host import Host

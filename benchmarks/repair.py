@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import libvirt
+
 from benchmarks.ratio import Ratio
 from reconciler.lab import Lab
 from reconciler.lab.guests import HALT_MIB, halt_sector

@@ -118,7 +118,8 @@ def measure(folder: Path, machines: int, ticks: int) -> Figures:
     with _fleet.engine(folder, hosts) as engine:
         with figures.stage("first"):
             look = _turn(engine).look
-        assert look.plan.empty and look.plan.unchanged == machines, look.plan.changes[:1]
+        assert look.plan.empty, look.plan.actions[:1]
+        assert look.plan.unchanged == machines
         for _ in range(ticks):
             with figures.stage("idle"):
                 _turn(engine)

@@ -1,10 +1,11 @@
-"""`reconciler schema`: the JSON Schema of the manifests."""
+"""`reconciler schema`: every field of the manifests, for editors and for people."""
 
 from __future__ import annotations
 
 import click
 
 from reconciler.cli.app import print_json
+from reconciler.desired.reference import reference
 from reconciler.desired.schema import json_schema
 
 
@@ -15,6 +16,10 @@ Example, for any editor with a YAML language server:
 and as the first line of a manifest:
   # yaml-language-server: $schema=reconciler.schema.json"""
 )
-def schema() -> None:
-    """Print the JSON Schema of the manifests, for editors."""
+@click.option("-o", "--output", type=click.Choice(["json", "markdown"]), default="json", show_default=True)
+def schema(output: str) -> None:
+    """Print the JSON Schema of the manifests for editors, or the reference of every field for people."""
+    if output == "markdown":
+        click.echo(reference(), nl=False)
+        return
     print_json(json_schema())

@@ -17,7 +17,7 @@ class SourceConfig(Manifest):
         path: A folder of YAML, or (with `git` true) a repository's work tree or bare repository.
         git: Read the committed tree at `ref`, never the work tree.
         ref: Branch, tag or commit.
-        remote: URL or name of a remote that the daemon fetches each period, or None.
+        remote: URL or name of a remote that the daemon fetches each period; without it nothing is fetched.
         folder: Only this folder of the tree; empty for all of it.
         max_file_size: Bytes; a larger YAML file is refused.
     """
@@ -59,8 +59,10 @@ class AllocatorConfig(Manifest):
 class LimitsConfig(Manifest):
     """When a plan stops whole.
 
-    A plan stops if it deletes more than `deletions` machines, or more than `deletions_percent` of the
-    machines that are ours (rounded up, so that a single deletion is always possible).
+    Attributes:
+        deletions: A plan stops if it deletes or replaces more machines than this.
+        deletions_percent: Or more than this part of the machines that are ours, rounded up, so that a
+            single deletion is always possible.
     """
 
     deletions: int = Field(default=10, ge=0)
@@ -68,7 +70,12 @@ class LimitsConfig(Manifest):
 
 
 class HooksConfig(Manifest):
-    """Playbooks that run on the hosts with work, before and after an apply."""
+    """Playbooks that run on the hosts with work.
+
+    Attributes:
+        before: Runs before an apply; where it fails nothing is done on that host.
+        after: Runs after an apply.
+    """
 
     before: str | None = None
     after: str | None = None
@@ -93,7 +100,12 @@ class PushConfig(Manifest):
 
 
 class RetryConfig(Manifest):
-    """Backoff of a machine that failed: `first` seconds, doubled each time, at most `cap`, with jitter."""
+    """When a machine that failed is tried again.
+
+    Attributes:
+        first: After the first failure.
+        cap: At most; the time doubles with each failure, and half of it is left to chance.
+    """
 
     first: Duration = 5
     cap: Duration = 600
@@ -105,7 +117,7 @@ class DaemonConfig(Manifest):
     Attributes:
         period: Seconds between ticks when nothing happens.
         settle: Seconds of events that are gathered into one tick.
-        metrics: ``address:port`` of the Prometheus endpoint, or None.
+        metrics: ``address:port`` of the Prometheus endpoint; without it there is none.
         log_format: ``text`` or ``json``.
     """
 
@@ -123,7 +135,14 @@ class Config(Manifest):
         source: The desired state.
         inventory: Ansible inventories: files, folders, scripts.
         hosts: Which hosts of the inventory are libvirt hosts of ours: an Ansible pattern, ``all`` by default.
-        state_dir: Store and artifacts; None means the environment's.
+        state_dir: Store and artifacts. Without it RECONCILER_STATE_DIR, else /var/lib/reconciler for root and
+            ~/.local/state/reconciler for others.
+        allocator: Who chooses the host.
+        limits: When a plan stops whole.
+        hooks: Playbooks of your own around an apply.
+        push: How Ansible is used.
+        retry: When a machine that failed is tried again.
+        daemon: When the daemon ticks.
     """
 
     owner: Identifier = "default"

@@ -16,15 +16,16 @@ def check_limits(plan: Plan, survey: Survey, limits: LimitsConfig, allow_deletio
     Raises:
         LimitError: A limit stops the plan; nothing of it may be carried out.
     """
-    if allow_deletions:
+    desired = survey.situation.desired.machines
+    going = [change.vm for change in plan.changes if change.verb in (Verb.DELETE, Verb.REPLACE)]
+    if allow_deletions or (desired and not going):
         return
     ours = survey.ours
-    if ours and not survey.situation.desired.machines:
+    if ours and not desired:
         raise LimitError(
             f"the desired state is empty, but {_machines(ours)} of ours exist: is the source the right one?",
             hint=_HINT,
         )
-    going = [change.vm for change in plan.changes if change.verb in (Verb.DELETE, Verb.REPLACE)]
     limit = deletion_limit(ours, limits)
     if len(going) > limit:
         named = ", ".join(going[:5]) + (f" and {len(going) - 5} more" if len(going) > 5 else "")

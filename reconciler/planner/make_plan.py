@@ -123,7 +123,7 @@ class _Planning:
             if outcome is not UNCHANGED:
                 found.append((name, outcome))
         self._forget_strangers()
-        return [outcome for _, outcome in sorted(found, key=lambda pair: pair[0])]
+        return [self._with_uid(name, outcome) for name, outcome in sorted(found, key=lambda pair: pair[0])]
 
     def _forget_strangers(self) -> None:
         """Machines that are gone would stay in the memo for ever."""
@@ -135,8 +135,6 @@ class _Planning:
     def _compare(self, plan: Blueprint, domain: ObservedDomain, site: Site) -> Outcome:
         task = self._task(plan, domain.host)
         outcome = plan_located(task, domain)
-        if outcome.change is not None and outcome.change.verb is Verb.REPLACE:
-            outcome = plan_located(task, domain, self._uid_for_replacement(plan.name, domain))
         if not outcome.actions:
             # With actions the domain is about to change anyway.
             self.memo.outcomes[plan.name] = Remembered(
@@ -151,12 +149,16 @@ class _Planning:
             )
         return outcome
 
-    def _uid_for_replacement(self, name: str, domain: ObservedDomain) -> str:
-        """A new uid, or the one of a replacement that was begun and not finished."""
+    def _with_uid(self, name: str, outcome: Outcome) -> Outcome:
+        """A replacement gets its uid only here, in the order of names; other outcomes are complete."""
+        if outcome.change is None or outcome.change.verb is not Verb.REPLACE:
+            return outcome
+        desired, domain = self.situation.desired, self.survey.located[name]
         record = self.situation.records.get(name)
-        if record is not None and record.phase is Phase.INTENDED and record.uid != domain.uuid:
-            return record.uid
-        return self.new_uid(name)
+        begun = record is not None and record.phase is Phase.INTENDED and record.uid != domain.uuid
+        # One that was begun and not finished keeps the uid that it chose then.
+        uid = record.uid if record is not None and begun else self.new_uid(name)
+        return plan_located(self._task(blueprint(desired, desired.machines[name]), domain.host), domain, uid)
 
     def _newcomer(self, newcomer: Newcomer) -> Outcome:
         decision = self.decisions.get(newcomer.vm)

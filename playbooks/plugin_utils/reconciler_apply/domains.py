@@ -144,12 +144,10 @@ def set_memory(session: Session, step: Step) -> str | None:
         return None
     session.about_to(f"set the memory of {domain.name()} to {kib} KiB")
     domain.setMemoryFlags(kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    # It is the guest that moves memory; without a word of failure here, one that cannot would be asked for ever.
+    # It is the guest that moves memory; were this no failure, one that cannot would be asked for ever.
     if not session.wait(lambda: abs(domain.info()[2] - kib) < _NEAR_KIB, _BALLOON_SECONDS):
-        raise StepError(
-            "GuestHoldsMemory",
-            f"the guest has {domain.info()[2]} KiB and was asked for {kib} KiB: does it have a balloon driver?",
-        )
+        held = f"the guest has {domain.info()[2]} KiB and was asked for {kib} KiB"
+        raise StepError("GuestHoldsMemory", f"{held}: does it have a balloon driver?")
     return f"memory set to {kib} KiB"
 
 

@@ -25,7 +25,7 @@ def reference() -> str:
     lines = [
         "# Reference",
         "",
-        "Made by `reconciler schema --output markdown`; the same words are in `reconciler schema`, which your",
+        "Made by `reconciler schema --output markdown`; `reconciler schema` has the same words, and your",
         "editor reads. A field left out: the host may choose, or the instance type says it.",
         "",
     ]

@@ -176,7 +176,7 @@ class _Desk:
             reasons=self.search.why_not(demand, REASONS_REFUSED),
             message=refused_sentence(demand, rejected, self._names),
         )
-        if not self.search.bars(demand):
+        if not self.search.bars(demand):  # it was for want of room alone: true for all of the kind and size
             self._refusals[kind_key(demand), size_key(demand)] = (self._placed, decision)
         return decision
 
@@ -186,9 +186,7 @@ class _Desk:
         A thousand machines that find no room then cost as much as one, and share their reasons.
         """
         placed, known = self._refusals.get((kind_key(demand), size_key(demand)), (-1, None))
-        if known is None or placed != self._placed or self.search.bars(demand):
-            return None
-        return replace(known, vm=demand.vm)
+        return replace(known, vm=demand.vm) if known is not None and placed == self._placed else None
 
 
 def _pinned(demand: Demand) -> bool:

@@ -122,7 +122,7 @@ class DaemonConfig(Manifest):
     """
 
     period: Duration = 60
-    settle: float = Field(default=0.2, ge=0)
+    settle: float = Field(default=0.05, ge=0)
     metrics: str | None = None
     log_format: Literal["text", "json"] = "text"
 

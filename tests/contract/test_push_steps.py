@@ -272,13 +272,23 @@ def test_only_the_machines_own_disks_can_be_deleted(
     assert (result.outcome, result.reason, result.terminal) == ("failed", "NotOurs", True)
 
 
-def test_a_disk_in_use_is_not_deleted(conn: libvirt.virConnect, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uid", [UID, "6a2f41a3-c54c-4cf1-8b3e-000000000002"])
+def test_a_disk_in_use_is_not_deleted(uid: str, conn: libvirt.virConnect, tmp_path: Path) -> None:
     carry_out(conn, tmp_path, action(CreateVolume("default", VOLUME, "raw", 1 << 20)))
-    user = config(disks=(DiskConfig("vda", "virtio", f"/pool/{VOLUME}", "raw"),))
+    user = config("user", uid, disks=(DiskConfig("vda", "virtio", f"/pool/{VOLUME}", "raw"),))
     carry_out(conn, tmp_path, defined(user))
+    if uid == UID:  # its own domain is in the way only while it runs
+        conn.lookupByName("user").create()
     result = carry_out(conn, tmp_path, action(DeleteVolume(f"/pool/{VOLUME}")))["delete-volume"]
     assert result.reason == "DiskInUse"
-    assert "web-1" in result.message
+    assert "user" in result.message
+
+
+def test_the_disks_of_a_machine_go_before_its_domain(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    carry_out(conn, tmp_path, action(CreateVolume("default", VOLUME, "raw", 1 << 20)))
+    carry_out(conn, tmp_path, defined(config(disks=(DiskConfig("vda", "virtio", f"/pool/{VOLUME}", "raw"),))))
+    result = carry_out(conn, tmp_path, action(DeleteVolume(f"/pool/{VOLUME}")))["delete-volume"]
+    assert result.outcome == "changed"
 
 
 def test_a_disk_grows_and_never_shrinks(conn: libvirt.virConnect, tmp_path: Path) -> None:

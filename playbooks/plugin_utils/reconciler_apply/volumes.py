@@ -52,7 +52,10 @@ def _laid_over(xml: str, backing: libvirt.virStorageVol, step: Step) -> str:
 
 
 def delete_volume(session: Session, step: Step) -> str | None:
-    """Delete a disk that we made for this machine, once no domain refers to it."""
+    """Delete a disk that we made for this machine, unless a domain needs it: any other, or its own while it runs.
+
+    Its own domain goes after its disks: if we die in between, it still tells that they are to go.
+    """
     path, uid = step["path"], step["uid"]
     if not _carries(path, uid):
         raise StepError(
@@ -61,12 +64,20 @@ def delete_volume(session: Session, step: Step) -> str | None:
     volume = _by_path(session, path)
     if volume is None:
         return None
-    user = _user_of(session, path)
+    user = _user_of(session, path, step)
     if user is not None:
         raise StepError("DiskInUse", f"{path} is left alone: the domain {user!r} uses it")
     session.about_to(f"delete {path}")
     volume.delete(0)
     return "deleted"
+
+
+def _is_on_its_way_out(session: Session, domain: libvirt.virDomain, step: Step) -> bool:
+    """True of the machine's own domain, with our mark, that does not run."""
+    if domain.UUIDString() != step["uid"] or domain.isActive():
+        return False
+    session.require_ours(domain, step)
+    return True
 
 
 def _carries(path: str, uid: str) -> bool:
@@ -96,9 +107,11 @@ def _lookup(session: Session, path: str) -> libvirt.virStorageVol | None:
         raise
 
 
-def _user_of(session: Session, path: str) -> str | None:
-    """Name of a domain that refers to this file, running or not."""
+def _user_of(session: Session, path: str, step: Step) -> str | None:
+    """Name of a domain that refers to this file, running or not; the step's own only if it runs."""
     for domain in session.conn.listAllDomains(0):
+        if _is_on_its_way_out(session, domain, step):
+            continue
         for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
             # Comparing text would miss an escaped character, and find a path in a description.
             tree = ET.fromstring(domain.XMLDesc(flags))

@@ -48,6 +48,12 @@ def test_refusals_are_not_shared_with_machines_that_others_keep_away() -> None:
     assert decisions["b"].host == "h1"
 
 
+def test_machines_alike_but_for_the_host_of_their_disks_go_each_to_its_own() -> None:
+    wanted = [Demand("a", 1, GIB, only="h2"), Demand("b", 1, GIB, only="h1"), Demand("c", 1, GIB)]
+    decisions = place(wanted, fleet("2x8c32g100d"), BEST_FIT)
+    assert (decisions["a"].host, decisions["b"].host) == ("h2", "h1")
+
+
 def test_a_clone_with_a_copied_mark_counts_like_any_machine() -> None:
     """virt-clone copies our mark: two domains of one host may carry one name."""
     twins = (Tenant("web", 3, GIB), Tenant("web", 3, GIB))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -127,7 +128,12 @@ class Daemon:
             stderr=self._log,
             **user,
         )
-        until((self.folder / "libvirt-sock").is_socket)
+        until(self._answers)
+
+    def _answers(self):
+        """A socket that is bound and does not listen yet refuses."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.folder / "libvirt-sock")) == 0
 
     def signal(self, number):
         self._process.send_signal(number)

@@ -19,6 +19,7 @@ from planner_world import (
     OWNER,
     SimDomain,
     World,
+    adverse,
     desired_state,
     numbered_uids,
     place,
@@ -30,7 +31,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig
 from reconciler.model.manifest import VirtualMachine
-from reconciler.model.plan import Action, Impact
+from reconciler.model.plan import Impact
 from reconciler.planner import Memo, Place, adopt, conditions, forget, make_plan, survey
 
 HOSTS = ("lab1", "lab2", "lab3")
@@ -202,17 +203,6 @@ class Story:
             key = uid(9000 + sum(len(h.domains) for h in self.world.hosts.values()))
             config = resolved(DomainConfig(name, key, "qemu", cpus=1, max_cpus=1, memory=GI, max_memory=GI))
             self.world.hosts[host].domains[key] = SimDomain(config, config, DomainState.RUNNING)
-
-
-def adverse(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """The last action that may go first goes first: hosts work in parallel, and only `after` binds them."""
-    left, order = list(actions), []
-    while left:
-        done = {action.id for action in order}
-        free = next(action for action in reversed(left) if set(action.after) <= done)
-        left.remove(free)
-        order.append(free)
-    return tuple(order)
 
 
 def wished(machines: Mapping[str, Mapping[str, Any]]) -> DesiredState | None:

@@ -252,4 +252,4 @@ def _in_xml(what: str, xml: str, wanted: Mapping[str, Any]) -> None:
 def _unmarked(xml: str) -> str:
     """The XML without our mark, and without the metadata element when that was all it had."""
     xml = re.sub(r"\s*<reconciler:vm.*?(</reconciler:vm>|/>)", "", xml, flags=re.DOTALL)
-    return re.sub(r"\s*<metadata>\s*</metadata>|\s*<metadata/>", "", xml)
+    return re.sub(r"\s*<metadata( xmlns:\w+=\"[^\"]*\")?(>\s*</metadata>|/>)", "", xml)

@@ -29,13 +29,17 @@ _NEAR_KIB = 1024
 
 
 def define(session: Session, step: Step) -> str | None:
-    """Define a new domain; the name must be free, and the UUID ours."""
+    """Define a new domain; the name must be free, and the UUID ours.
+
+    Ours that was undefined while it runs is defined again, and runs on.
+    """
     existing = session.find(step["uid"])
     if existing is not None:
         session.require_ours(existing, step)
-        return None
+        if existing.isPersistent():
+            return None
     holder = _by_name(session, step["name"])
-    if holder is not None:
+    if holder is not None and existing is None:
         raise StepError(
             "NameTaken",
             f"the name {step['name']!r} belongs to another domain here, with the UUID {holder.UUIDString()}",

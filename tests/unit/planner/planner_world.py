@@ -175,8 +175,8 @@ class World:
         """Write down what the marks prove, as the engine does after every tick."""
         for name, host in self.hosts.items():
             for key, domain in host.domains.items() if host.down is None else ():
-                if domain.applied is not None:
-                    mark = domain.applied
+                mark = domain.applied or domain.applied_live
+                if mark is not None:
                     self.records[mark.name] = Record(mark.name, key, name, mark.generation, Phase.PLACED)
 
     def settle(self, desired: DesiredState, ticks: int = 3) -> Plan:
@@ -401,6 +401,17 @@ _CHANGES: dict[type, Callable[[SimDomain, Any], None]] = {
     ops.Mark: _mark,
     ops.Unmark: _unmark,
 }
+
+
+def adverse(actions: tuple[ops.Action, ...]) -> tuple[ops.Action, ...]:
+    """The last action that may go first goes first: hosts work in parallel, and only `after` binds them."""
+    left, order = list(actions), list[ops.Action]()
+    while left:
+        done = {action.id for action in order}
+        free = next(action for action in reversed(left) if set(action.after) <= done)
+        left.remove(free)
+        order.append(free)
+    return tuple(order)
 
 
 def place(demands: tuple[Demand, ...], capacities: tuple[HostCapacity, ...]) -> dict[str, Decision]:

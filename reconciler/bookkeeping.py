@@ -20,6 +20,7 @@ from reconciler.model.plan import PLAN_JSON, ActionResult, Change, Outcome, Plan
 from reconciler.model.status import Condition, ConditionStatus, Event, Retry
 from reconciler.planner import Survey
 from reconciler.planner.backoff import Failure, next_retry
+from reconciler.planner.diff import mark_of
 from reconciler.store.base import HostWord, Run, Store, Subject
 
 _WORLD_MOVED = frozenset({"DomainMissing", "Cancelled"})
@@ -296,21 +297,18 @@ def whereabouts(survey: Survey) -> tuple[list[Record], list[str]]:
     situation = survey.situation
     records = situation.records
     write = []
-    present = [
-        (survey.located, Phase.PLACED),
-        (survey.suspended, Phase.PLACED),
-        (survey.leaving, Phase.DELETING),
-    ]
-    for machines, phase in present:
-        for vm, domain in machines.items():
-            if domain is None or domain.applied is None:
-                continue
-            record = records.get(vm)
-            told = (domain.uuid, domain.host, domain.applied.generation, phase)
-            if record is None or (record.uid, record.host, record.generation, record.phase) != told:
-                write.append(Record(vm, *told))
+    # Whatever carries our mark, be it blocked or suspended: off record it could be made again elsewhere.
+    for vm, domain in survey.index.ours.items():
+        mark = mark_of(domain)
+        if mark is None:
+            continue
+        phase = Phase.DELETING if vm in survey.leaving else Phase.PLACED
+        record = records.get(vm)
+        told = (domain.uuid, domain.host, mark.generation, phase)
+        if record is None or (record.uid, record.host, record.generation, record.phase) != told:
+            write.append(Record(vm, *told))
     forget = []
-    seen = survey.located.keys() | survey.suspended.keys() | survey.leaving.keys() | survey.blocked.keys()
+    seen = survey.index.ours.keys() | survey.index.twins.keys() | survey.blocked.keys()
     for vm in records.keys() - seen - situation.desired.machines.keys():
         record = records[vm]
         if not situation.known(record.host):

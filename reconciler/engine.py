@@ -16,7 +16,7 @@ from reconciler.allocator import Allocator
 from reconciler.desired.inventory import Inventory
 from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source
-from reconciler.errors import StalePlanError
+from reconciler.errors import LimitError, StalePlanError
 from reconciler.model.config import Config
 from reconciler.model.desired import DesiredState
 from reconciler.model.host import Fleet, Host
@@ -88,7 +88,7 @@ class Engine:
         self._remembered: Look | None = None
 
     def look(self, uids: Mapping[str, str] | None = None) -> Look:
-        """Read desired and observed state, place new machines and plan. Touches nothing.
+        """Read desired and observed state, place new machines and plan. Changes nothing, not even the store.
 
         Args:
             uids: Uid by machine name for new machines (those of a saved plan); else random ones.
@@ -101,7 +101,6 @@ class Engine:
         desired = rooms.source.read()
         hosts = rooms.inventory.hosts()
         fleet = rooms.observer.observe(hosts)
-        bookkeeping.note_hosts(rooms.store, fleet, self._clock())
         records = bookkeeping.living_records(rooms.store, fleet)
         retries = rooms.store.retries()
         never_seen = bookkeeping.never_seen(rooms.store, fleet)
@@ -155,10 +154,17 @@ class Engine:
         """
         started = time.monotonic()
         if push:
-            check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
+            self._check_limits(look, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()
         self._remember(look, results)
         return Tick(look, results, time.monotonic() - started)
+
+    def _check_limits(self, look: Look, allow_deletions: bool) -> None:
+        try:
+            check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
+        except LimitError:
+            self._remember(look, ())
+            raise
 
     def _remember(self, look: Look, results: tuple[ActionResult, ...]) -> None:
         """Write down what came of it. The same look twice, with nothing done, is not worth a word."""
@@ -169,7 +175,9 @@ class Engine:
         retry = self.rooms.config.retry
         with store.transaction():
             bookkeeping.note_results(store, look.desired, look.plan, results, retry, now)
+            # Together: a host counts as seen only once what is on it is on record.
             bookkeeping.note_whereabouts(store, look.survey)
+            bookkeeping.note_hosts(store, look.fleet, now)
             bookkeeping.note_conditions(store, look.plan, said, now)
         self._remembered = None if results else look
 

@@ -37,6 +37,7 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, ou
     With PLAN, a file from `plan --out`, exactly that plan is carried out, or none if the world moved.
     """
     with app.store.hold("reconciler apply"), app.engine() as engine:
+        engine.recover()
         if plan_file is not None:
             saved = read_plan(plan_file)
             tick = engine.apply_saved(

@@ -15,7 +15,6 @@ backoff.py     when a machine that failed is tried again
 
 from reconciler.planner.actions import Place
 from reconciler.planner.adopt import Adoption, adopt, forget
-from reconciler.planner.blueprint import manifest_digest
 from reconciler.planner.conditions import conditions
 from reconciler.planner.limits import check_limits
 from reconciler.planner.make_plan import make_plan
@@ -33,6 +32,5 @@ __all__ = [
     "conditions",
     "forget",
     "make_plan",
-    "manifest_digest",
     "survey",
 ]

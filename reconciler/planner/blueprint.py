@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 from reconciler.model.desired import DesiredState
@@ -152,18 +151,3 @@ def applied_state(plan: Blueprint, config: DomainConfig, owner: str, generation:
         protect=plan.vm.spec.protect,
         stop_timeout=plan.vm.spec.stop_timeout,
     )
-
-
-def manifest_digest(desired: DesiredState, vm: str) -> str:
-    """Digest of what the desired state says about a machine, wherever it runs; empty if it is not in it.
-
-    A machine that failed for good is tried again when this changes.
-    """
-    machine = desired.machines.get(vm)
-    if machine is None:
-        return ""
-    plan = blueprint(desired, machine)
-    parts = [
-        part.model_dump(mode="json") if part else None for part in (machine, plan.instance_type, plan.image)
-    ]
-    return digest(json.dumps([*parts, plan.template_text], sort_keys=True))

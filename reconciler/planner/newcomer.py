@@ -60,14 +60,30 @@ def _on_record(record: Record, situation: Situation, kept: Kept) -> Newcomer | B
             f"answers; if you know that it is off for good: `reconciler hosts declare-dead {record.host}`"
         )
         return Blocked(name, "HostUnknown", message, host=record.host)
-    if record.phase is Phase.DELETING and record.host not in kept.get(record.uid, ()):
-        return Newcomer(name, reason=_REASONS[record.phase])
+    if record.host not in kept.get(record.uid, ()):
+        if record.phase is Phase.DELETING:
+            return Newcomer(name, reason=_REASONS[record.phase])
+        if record.phase is Phase.INTENDED and not _still_suits(name, situation, record.host):
+            # Neither domain nor disk came of it, so a host that suits no longer has no claim.
+            return Newcomer(name, uid=record.uid, reason=_REASONS[record.phase])
     return Newcomer(
         name,
         uid=record.uid,
         only=record.host,
         generation=record.generation,
         reason=_REASONS[record.phase],
+    )
+
+
+def _still_suits(vm: str, situation: Situation, host: str) -> bool:
+    """True if the machine's wishes and the host's operator still allow it there."""
+    placement = situation.desired.machines[vm].spec.placement
+    described = situation.hosts[host]
+    labels = described.labels
+    return (
+        placement.host in (None, host)
+        and all(labels.get(key) == value for key, value in placement.host_selector.items())
+        and not described.maintenance
     )
 
 

@@ -110,11 +110,19 @@ def _lookup(session: Session, path: str) -> libvirt.virStorageVol | None:
 def _user_of(session: Session, path: str, step: Step) -> str | None:
     """Name of a domain that refers to this file, running or not; the step's own only if it runs."""
     for domain in session.conn.listAllDomains(0):
-        if _is_on_its_way_out(session, domain, step):
-            continue
-        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
-            # Comparing text would miss an escaped character, and find a path in a description.
-            tree = ET.fromstring(domain.XMLDesc(flags))
-            if any(source.get("file") == path for source in tree.iterfind(".//disk//source")):
+        try:
+            if not _is_on_its_way_out(session, domain, step) and _refers_to(domain, path):
                 return str(domain.name())
+        except libvirt.libvirtError as error:
+            if not is_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+                raise  # else it went while we looked: it uses nothing any more
     return None
+
+
+def _refers_to(domain: libvirt.virDomain, path: str) -> bool:
+    for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+        # Comparing text would miss an escaped character, and find a path in a description.
+        tree = ET.fromstring(domain.XMLDesc(flags))
+        if any(source.get("file") == path for source in tree.iterfind(".//disk//source")):
+            return True
+    return False

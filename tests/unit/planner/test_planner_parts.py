@@ -14,7 +14,7 @@ from reconciler.model.domain import DomainState
 from reconciler.model.placement import Phase, Record
 from reconciler.model.plan import Action, ActionResult, Blocked, Impact, Outcome, Start
 from reconciler.model.status import Condition
-from reconciler.planner import Memo, Survey, conditions, machine, make_plan, manifest_digest, survey
+from reconciler.planner import Memo, Survey, conditions, machine, make_plan, survey
 from reconciler.planner.limits import deletion_limit
 from reconciler.planner.ordering import ordered
 
@@ -251,20 +251,6 @@ class TestConditions:
         assert told(found, "b")["Synced"] == "Unknown Suspended"
         assert told(found, "c")["Ready"] == "True ShutOff"
         assert told(found, "d")["Placed"] == "False NoHostFits"
-
-
-def test_the_digest_of_a_wish_covers_all_that_the_machine_names() -> None:
-    types = {"small": {"cpus": 1, "memory": "1Gi"}}
-    spec = {"instanceType": "small", "xmlTemplate": "t.xml"}
-    base = desired_state({"a": spec}, types=types, templates={"t.xml": "one"})
-    others = [
-        desired_state({"a": spec | {"description": "x"}}, types=types, templates={"t.xml": "one"}),
-        desired_state({"a": spec}, types={"small": {"cpus": 2, "memory": "1Gi"}}, templates={"t.xml": "one"}),
-        desired_state({"a": spec}, types=types, templates={"t.xml": "two"}),
-    ]
-    digests = {manifest_digest(state, "a") for state in [base, *others]}
-    assert len(digests) == 4
-    assert manifest_digest(base, "b") == ""
 
 
 def test_a_world_that_says_no_to_the_planner_says_so() -> None:

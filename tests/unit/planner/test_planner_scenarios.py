@@ -7,8 +7,9 @@ Keys of a scenario (all optional but `expect`):
     then      what somebody does to the hosts afterwards, in order (see `_DEEDS`)
     desired   machines that are desired now; the ones of `was` if left out
     records   machine to [phase, host, uid number], instead of what applying `was` left
-    expect    actions (ids in order), changes (machine to verb, fields, deferred, drift, reason),
-              blocked (machine to reason), unchanged, notes, limit (part of the message that stops the plan)
+    expect    actions (ids in order), after (id to some that it waits for),
+              changes (machine to verb, fields, deferred, drift, reason), blocked (machine to reason),
+              unchanged, notes, limit (part of the message that stops the plan)
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ def test_scenario(case: Mapping[str, Any]) -> None:
     expect = case["expect"]
     assert [action.id for action in plan.actions] == expect.get("actions", [])
     assert {change.vm for change in plan.changes} == set(expect.get("changes", {}))
+    actions = {action.id: action for action in plan.actions}
+    for name, before in expect.get("after", {}).items():
+        assert set(before) <= set(actions[name].after)
     for name, wanted in expect.get("changes", {}).items():
         check_change(plan, name, wanted)
     assert {refusal.vm: refusal.reason for refusal in plan.blocked} == expect.get("blocked", {})

@@ -9,7 +9,10 @@ stage=$1 dir=$2 name=$3 address=$4 veth=$5 bridge=$6 controller=$7
 lab=$(dirname "$(dirname "$dir")")
 
 if [ "$stage" = wire ]; then
-    ip link add eth0 type veth peer name "$veth" netns "$controller"
+    # The same card after every reboot: with a new MAC, neighbours would talk to the old one for a while.
+    ip=${address%/*}
+    mac=$(printf '52:52:%02x:%02x:%02x:%02x' ${ip//./ })
+    ip link add eth0 address "$mac" type veth peer name "$veth" netns "$controller"
     nsenter --target "$controller" --net ip link set "$veth" master "$bridge" up
     ip link set lo up
     ip addr add "$address" dev eth0

@@ -14,24 +14,23 @@ from reconciler.observed.fleet import Observer
 pytestmark = pytest.mark.lab
 
 
-def openssl(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+def openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def certificates(folder: Path, address: str) -> None:
     """A certificate authority, and a certificate each for the host and for us."""
     folder.mkdir()
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "cakey.pem", "-out", "cacert.pem",
-            "-days", "2", "-subj", "/CN=lab", cwd=folder)  # fmt: skip
+    key = ("-newkey", "rsa:2048", "-nodes", "-keyout")
+    openssl(folder, "req", "-x509", *key, "cakey.pem", "-out", "cacert.pem", "-subj", "/CN=lab")
+    authority = ("-CA", "cacert.pem", "-CAkey", "cakey.pem", "-CAcreateserial", "-extfile", "extension")
     for name, subject, extension in (
         ("server", address, f"subjectAltName=IP:{address}\nextendedKeyUsage=serverAuth\n"),
         ("client", "reconciler", "extendedKeyUsage=clientAuth\n"),
     ):
         (folder / "extension").write_text(extension)
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}key.pem", "-out", "request.pem",
-                "-subj", f"/CN={subject}", cwd=folder)  # fmt: skip
-        openssl("x509", "-req", "-in", "request.pem", "-CA", "cacert.pem", "-CAkey", "cakey.pem", "-CAcreateserial",
-                "-out", f"{name}cert.pem", "-days", "2", "-extfile", "extension", cwd=folder)  # fmt: skip
+        openssl(folder, "req", *key, f"{name}key.pem", "-out", "request.pem", "-subj", f"/CN={subject}")
+        openssl(folder, "x509", "-req", "-in", "request.pem", *authority, "-out", f"{name}cert.pem")
 
 
 def test_a_host_is_observed_over_tls(world: World, tmp_path: Path) -> None:
@@ -39,13 +38,9 @@ def test_a_host_is_observed_over_tls(world: World, tmp_path: Path) -> None:
     pki = tmp_path / "pki"
     certificates(pki, host.address)
     configuration = tmp_path / "libvirtd.conf"
-    configuration.write_text(
-        f'listen_addr = "{host.address}"\nauth_unix_rw = "none"\n'
-        + "".join(
-            f'{key}_file = "{pki}/{file}.pem"\n'
-            for key, file in (("key", "serverkey"), ("cert", "servercert"), ("ca", "cacert"))
-        )  # fmt: skip
-    )
+    files = {"key": "serverkey", "cert": "servercert", "ca": "cacert"}
+    places = "".join(f'{key}_file = "{pki}/{file}.pem"\n' for key, file in files.items())
+    configuration.write_text(f'listen_addr = "{host.address}"\nauth_unix_rw = "none"\n{places}')
     host.kill_libvirtd()
     try:
         host.run(f"libvirtd --listen --daemon -f {configuration} -p /run/libvirt/libvirtd.pid")

@@ -55,15 +55,18 @@ def note_hosts(store: Store, fleet: Fleet, now: float) -> None:
         for name, host in fleet.items()
     }
     changed = store.set_conditions(Subject.HOST, conditions, complete=True)
-    store.add_events(
-        Event(
-            now,
-            host.reason,
-            host.message or "answers",
-            host=name,
-            warning=host.status is not ConditionStatus.TRUE,
-        )
-        for name, (host, *_) in ((name, found) for name, found in changed.items() if found)
+    store.add_events(_host_event(name, found[0], now) for name, found in changed.items() if found)
+
+
+def _host_event(name: str, ready: Condition, now: float) -> Event:
+    if ready.status is ConditionStatus.TRUE and ready.message:
+        return Event(now, "HostWarning", ready.message, host=name, warning=True)
+    return Event(
+        now,
+        ready.reason,
+        ready.message or "answers",
+        host=name,
+        warning=ready.status is not ConditionStatus.TRUE,
     )
 
 

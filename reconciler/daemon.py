@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 from reconciler.engine import Engine, Tick
-from reconciler.errors import DesiredStateError, ReconcilerError
+from reconciler.errors import DesiredStateError, LimitError, ReconcilerError
 from reconciler.model.config import DaemonConfig
 from reconciler.model.plan import ActionResult, Outcome, Verb
+from reconciler.model.status import Event
 from reconciler.service.logs import fields
 from reconciler.service.metrics import Metrics
 from reconciler.service.notify import Notifier, Watchdog
@@ -22,6 +23,10 @@ _log = logging.getLogger(__name__)
 
 WATCH_EVERY = 1.0
 """Seconds between looks at whether the desired state changed."""
+
+_LIMIT_HINT = (
+    "stop the daemon and run `reconciler apply --allow-deletions`, or raise limits in reconciler.yaml"
+)
 
 LONGEST_SILENCE = 300.0
 """Seconds that one look, or one action of a push, may take before systemd's watchdog thinks us dead."""
@@ -98,7 +103,9 @@ class Daemon:
         sentence = sentence_of(tick)
         trouble = self._engine.rooms.source.trouble
         if trouble is not None:
-            sentence += f"; a newer desired state is refused: {_first(trouble)}"
+            refusal = f"a newer desired state is refused: {_first(trouble)}"
+            self._refused(refusal, tick.look.plan.revision)
+            sentence += f"; {refusal}"
         if tick.results or fetched or sentence != self._said:
             _log.info(
                 sentence, extra=fields(seconds=round(seconds, 2), because=",".join(reasons) or "period")
@@ -106,6 +113,12 @@ class Daemon:
         self._tell(sentence, tick.look.plan.revision, seconds, ok=True)
         self._measure(tick)
         return any(result.outcome is Outcome.CHANGED for result in tick.results)
+
+    def _refused(self, refusal: str, revision: str) -> None:
+        """Tell once, as an event too, that people's newest wishes cannot be followed."""
+        if refusal not in self._said:
+            event = Event(time.time(), "DesiredStateRefused", refusal, warning=True, revision=revision)
+            self._engine.rooms.store.add_events([event])
 
     def _fetch(self, reasons: tuple[str, ...]) -> bool:
         if reasons and "start" not in reasons:
@@ -117,19 +130,23 @@ class Daemon:
         return moved
 
     def _failed(self, error: ReconcilerError, seconds: float) -> None:
-        sentence = f"nothing was done: {error.message}"
+        sentence = "nothing was done: " + "; ".join(line.strip() for line in error.message.splitlines())
         if sentence != self._said:
-            _log.error(sentence, extra=fields(hint=error.hint))
+            hint = _LIMIT_HINT if isinstance(error, LimitError) else error.hint
+            _log.error(sentence, extra=fields(hint=hint) if hint else {})
         self._tell(sentence, "", seconds, ok=False)
 
     def _tell(self, sentence: str, revision: str, seconds: float, *, ok: bool) -> None:
+        """What this tick came to: counted, and told where it differs from the last one."""
         now = time.time()
         self._metrics.tick(seconds, now, ok=ok)
         if sentence == self._said:
             return
         self._said = sentence
-        self._notifier.status(sentence.splitlines()[0])
+        self._notifier.status(sentence)
         self._engine.rooms.store.put_tick(StoredTick(now, sentence, revision, ok))
+        if not ok:
+            self._engine.rooms.store.add_events([Event(now, "TickRefused", sentence, warning=True)])
 
     def _measure(self, tick: Tick) -> None:
         self._metrics.fleet(tick.look.fleet)
@@ -173,7 +190,8 @@ def sentence_of(tick: Tick) -> str:
     if undone - {""}:
         parts.append(f"left {_some(sorted(undone - {''}))} for later")
     if not parts:
-        parts.append(f"{plan.unchanged} machines are as they shall be")
+        verb = ("machine is", "it shall be") if plan.unchanged == 1 else ("machines are", "they shall be")
+        parts.append(f"{plan.unchanged} {verb[0]} as {verb[1]}")
     waiting = [change.vm for change in plan.changes if change.deferred and change.vm not in touched]
     if waiting:
         parts.append(f"{_some(waiting)} waits for a restart or consent")

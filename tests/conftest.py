@@ -15,5 +15,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-dir",
         type=Path,
         default=None,
-        help="Use the lab in this folder, and leave it standing: the second run of a scenario is much faster.",
+        help="Use the lab in this folder and leave it standing: the next run need not build it.",
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import click
 
+from reconciler import bookkeeping
 from reconciler.cli.app import App, options
+from reconciler.cli.completion import complete_machine
 from reconciler.cli.get import domains_by_name
 from reconciler.cli.progress import Reporter
 from reconciler.desired.writer import to_yaml
 from reconciler.engine import Engine, Look
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.domain import ObservedDomain
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Outcome, Plan
 from reconciler.planner import Adoption, Place
 from reconciler.planner import adopt as plan_adoption
 from reconciler.planner import forget as plan_forgetting
@@ -78,8 +81,9 @@ def _carry_out(engine: Engine, look: Look, plan: Plan) -> None:
     pusher = engine.rooms.pusher
     results = pusher.push(plan, look.hosts, look.fleet, look.desired.templates, Reporter(len(plan.actions)))
     for result in results:
-        if str(result.outcome) in ("failed", "skipped"):
+        if result.outcome in (Outcome.FAILED, Outcome.SKIPPED):
             raise ReconcilerError(f"{result.id} on {result.host}: {result.message}")
+    engine.rooms.store.add_events(bookkeeping.events_of(plan, results, time.time()))
 
 
 def _find(look: Look, domain: str) -> ObservedDomain:
@@ -121,7 +125,7 @@ def _write_new(path: Path, text: str) -> None:
 Example:
   reconciler forget db && git rm machines/db.yaml"""
 )
-@click.argument("machine", metavar="VM|HOST/DOMAIN")
+@click.argument("machine", metavar="VM|HOST/DOMAIN", shell_complete=complete_machine)
 @options
 def forget(app: App, machine: str) -> None:
     """Let go of a machine: its domain stays as it is, and is nobody's.

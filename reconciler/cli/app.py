@@ -73,6 +73,11 @@ class App:
         configured = self.loaded.config.state_dir
         return self.loaded.base / configured if configured else self.environment.state_dir
 
+    @property
+    def shipped_inventory(self) -> bool:
+        """True if nobody named an inventory, so that this machine is the only host."""
+        return not self.inventories and not self.loaded.config.inventory
+
     @functools.cached_property
     def inventory_paths(self) -> tuple[Path, ...]:
         """The Ansible inventories; the shipped one (this machine alone) when none is named."""
@@ -215,6 +220,11 @@ def output_option(command: Command) -> Command:
 def print_json(value: Any) -> None:
     """Print a JSON document for programs."""
     click.echo(json.dumps(value, indent=2, sort_keys=False, default=str))
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """``1 machine is`` or ``3 machines are``."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

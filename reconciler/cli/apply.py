@@ -7,12 +7,17 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.app import App, options, output_option, print_json
+from reconciler.cli.app import App, options, output_option, plural, print_json
 from reconciler.cli.plan import read_plan, show_plan
 from reconciler.cli.progress import Reporter
-from reconciler.engine import Engine, Tick
+from reconciler.engine import Engine, Look, Tick
+from reconciler.errors import UsageError
 from reconciler.model.plan import ActionResult, Outcome
 from reconciler.planner import check_limits
+
+FAILED = 1
+BLOCKED = 7
+"""Everything that could be done was done, and some machines could not even be planned."""
 
 
 @click.command(
@@ -35,60 +40,70 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, ou
     """Show the plan, ask, and carry it out.
 
     With PLAN, a file from `plan --out`, exactly that plan is carried out, or none if the world moved.
+    Exits 0 when all is done, 1 when something failed, 7 when some machines are blocked.
     """
+    if output == "json" and not yes and plan_file is None:
+        raise UsageError("-o json asks no question: give --yes, or the file of a saved plan")
     with app.store.hold("reconciler apply"), app.engine() as engine:
         engine.recover()
         if plan_file is not None:
             saved = read_plan(plan_file)
-            tick = engine.apply_saved(
-                saved, allow_deletions=allow_deletions, on_progress=Reporter(len(saved.actions))
-            )
+            reporter = Reporter(len(saved.actions))
+            tick = engine.apply_saved(saved, allow_deletions=allow_deletions, on_progress=reporter)
         else:
-            tick = _plan_and_apply(app, engine, yes=yes or output == "json", allow_deletions=allow_deletions)
+            look = engine.look()
+            if output == "text":
+                show_plan(app, look.plan, output)
+            tick = _carry_out(app, engine, look, yes=yes, allow_deletions=allow_deletions)
         after = engine.reconcile_once(push=False) if tick.results else tick
     return _finish(tick, after, output)
 
 
-def _plan_and_apply(app: App, engine: Engine, *, yes: bool, allow_deletions: bool) -> Tick:
-    look = engine.look()
-    show_plan(app, look.plan, "text")
+def _carry_out(app: App, engine: Engine, look: Look, *, yes: bool, allow_deletions: bool) -> Tick:
     reporter = Reporter(len(look.plan.actions))
     check_limits(look.plan, look.survey, app.loaded.config.limits, allow_deletions)
     if look.plan.empty or yes:
         return engine.carry_out(look, allow_deletions=allow_deletions, on_progress=reporter)
-    _ask()
+    if not _agreed():
+        click.echo("Nothing was done.")
+        raise click.exceptions.Exit(1)
     # The answer may have taken an hour: what was shown is applied, or nothing is.
     return engine.apply_saved(look.plan, allow_deletions=allow_deletions, on_progress=reporter)
 
 
-def _ask() -> None:
+def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise click.UsageError("there is nobody to ask: give --yes to apply without a question")
-    click.confirm("\nDo this?", abort=True)
+        raise UsageError("there is nobody to ask: give --yes to apply without a question")
+    return click.confirm("\nDo this?")
 
 
 def _finish(tick: Tick, after: Tick, output: str) -> int:
     counts = {outcome: sum(result.outcome is outcome for result in tick.results) for outcome in Outcome}
+    blocked = after.look.plan.blocked
     left = len(after.look.plan.actions)
+    code = FAILED if tick.failed else BLOCKED if blocked else 0
     if output == "json":
         print_json(
             {
                 "revision": tick.look.plan.revision,
                 **{str(outcome): count for outcome, count in counts.items()},
-                "blocked": len(after.look.plan.blocked),
+                "blocked": [{"vm": b.vm, "reason": b.reason, "message": b.message} for b in blocked],
                 "remaining": left,
                 "results": [_result(result) for result in tick.results],
             }
         )
-        return 1 if tick.failed else 0
+        return code
     for result in tick.failed:
         click.echo(click.style(f"failed: {result.id} on {result.host}: {result.message}", fg="red"), err=True)
     if tick.results:
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         click.echo(f"\nApplied {tick.look.plan.revision[:12]}: {told}.")
     if left and not tick.failed:
-        click.echo(f"{left} more actions are now possible: apply again, or let `reconciler run` do it.")
-    return 1 if tick.failed else 0
+        now = plural(left, "more action is", "more actions are")
+        click.echo(f"{now} now possible: apply again, or let `reconciler run` do it.")
+    if blocked and tick.results:
+        click.echo(f"{plural(len(blocked), 'machine is', 'machines are')} blocked; see: reconciler plan")
+    return code
 
 
 def _result(result: ActionResult) -> dict[str, object]:

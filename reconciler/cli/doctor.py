@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 
 from reconciler.cli.app import App, options, output_option, print_json
+from reconciler.cli.completion import complete_host
 from reconciler.errors import UsageError
 from reconciler.model.host import Host
 from reconciler.observed.doctor import Finding, Level, diagnose_all
@@ -24,12 +25,14 @@ Examples:
   reconciler doctor rack3-host7
   reconciler doctor -o json | jq '.hosts[][] | select(.level != "ok")'"""
 )
-@click.argument("names", metavar="[HOST]...", nargs=-1)
+@click.argument("names", metavar="[HOST]...", nargs=-1, shell_complete=complete_host)
 @output_option
 @options
 def doctor(app: App, names: tuple[str, ...], output: str) -> None:
     """What would stop us on each host, and its remedy. Changes nothing; exits 1 if anything fails."""
     diagnoses = diagnose_all(_chosen(app.hosts(), names))
+    if app.shipped_inventory:
+        click.echo("no inventory is named (-i): this machine alone is looked at", err=True)
     failed = False
     report: dict[str, list[dict[str, str]]] = {}
     for host, findings in diagnoses:

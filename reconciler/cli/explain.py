@@ -8,6 +8,7 @@ import click
 
 from reconciler.allocator.explain import explain_lines
 from reconciler.cli.app import App, options, output_option, print_json
+from reconciler.cli.completion import complete_machine
 from reconciler.cli.get import domains_by_name
 from reconciler.errors import UsageError
 
@@ -17,7 +18,7 @@ from reconciler.errors import UsageError
 Example:
   reconciler explain web-7"""
 )
-@click.argument("vm")
+@click.argument("vm", shell_complete=complete_machine)
 @output_option
 @options
 def explain(app: App, vm: str, output: str) -> None:

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 import click
 
 from reconciler.cli.app import App, options, output_option, print_json, table
+from reconciler.cli.completion import complete_host, complete_machine
 from reconciler.engine import Look
 from reconciler.errors import UsageError
 from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import ObservedHost
 from reconciler.model.manifest import VirtualMachine
+from reconciler.model.placement import parse_volume_name
 from reconciler.model.status import Condition, Event
 from reconciler.model.units import format_duration, format_size
 
@@ -216,12 +218,50 @@ def get_instance_types(app: App, output: str) -> None:
     _print(("NAME", "CPUS", "MEMORY"), rows, "no instance types are desired")
 
 
+@get.command(
+    "disks",
+    epilog="""\b
+Examples:
+  reconciler get disks
+  reconciler get disks --kept     # whose machine is gone; delete them with virsh vol-delete""",
+)
+@click.option("--kept", is_flag=True, help="Only those that no machine has any more.")
+@output_option
+@options
+def get_disks(app: App, kept: bool, output: str) -> None:
+    """Disks that were made for machines, and those that were kept when their machine went."""
+    with app.engine() as engine:
+        look = engine.look()
+    found = [disk for disk in disks_of(look) if disk["used"] == "no" or not kept]
+    if output == "json":
+        print_json(found)
+        return
+    rows = [(d["machine"], d["disk"], d["host"], d["pool"], d["used"], d["volume"]) for d in found]
+    _print(("MACHINE", "DISK", "HOST", "POOL", "USED", "VOLUME"), rows, "no disks were found")
+
+
+def disks_of(look: Look) -> list[dict[str, str]]:
+    """Every disk of ours in the pools of the hosts that answer; ``used`` says whether a domain has it."""
+    found = []
+    for host in look.fleet.values():
+        paths = {d.path for domain in host.domains.values() for d in domain.config.disks or ()}
+        for pool in host.pools.values():
+            for volume in pool.volumes:
+                parsed = parse_volume_name(volume)
+                if parsed is not None:
+                    machine, uid, disk = parsed
+                    used = "yes" if f"{pool.path}/{volume}" in paths else "no"
+                    place = {"host": host.name, "pool": pool.name, "volume": volume}
+                    found.append({"machine": machine, "uid": uid, "disk": disk, "used": used, **place})
+    return sorted(found, key=lambda disk: (disk["machine"], disk["host"], disk["disk"]))
+
+
 @click.command(
     epilog="""\b
 Example:
   reconciler describe web-1"""
 )
-@click.argument("vm")
+@click.argument("vm", shell_complete=complete_machine)
 @output_option
 @options
 def describe(app: App, vm: str, output: str) -> None:
@@ -295,14 +335,14 @@ Examples:
   reconciler events --vm web-1
   reconciler events --follow"""
 )
-@click.option("--vm", help="Only this machine.")
-@click.option("--host", help="Only this host.")
+@click.option("--vm", help="Only this machine.", shell_complete=complete_machine)
+@click.option("--host", help="Only this host.", shell_complete=complete_host)
 @click.option("-n", "--limit", default=50, show_default=True, type=click.IntRange(1))
 @click.option("-f", "--follow", is_flag=True, help="Go on printing events as they happen.")
 @output_option
 @options
 def events(app: App, vm: str | None, host: str | None, limit: int, follow: bool, output: str) -> None:
-    """What happened, oldest first."""
+    """What happened, oldest first. With -o json a line is a document, so that a follower can read it."""
     show: Callable[[Iterable[Event]], list[str]] = event_lines if output == "text" else _json_lines
     found = tuple(reversed(app.store.events(vm=vm, host=host, limit=limit)))
     for line in show(found):

@@ -22,6 +22,7 @@ from reconciler.cli.run import run
 from reconciler.cli.schema import schema
 from reconciler.cli.validate import validate
 from reconciler.errors import ReconcilerError
+from reconciler.settings import environment
 
 EX_USAGE = 64
 
@@ -34,17 +35,27 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+EPILOG = """\b
+First steps:
+  reconciler doctor    what would stop us on each host
+  reconciler plan      what would happen
+  reconciler apply     make it so, once
+  reconciler run       keep it so
+\b
+Exit codes: 0 done, 1 failed, 2 changes (plan --detailed-exitcode), 3 a mistake in
+manifests, inventory or configuration, 4 a safety limit stopped the plan, 5 another
+process acts on the store, 6 the saved plan is stale, 7 some machines are blocked,
+64 the command line does not fit, 130 interrupted."""
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="reconciler")
 def cli() -> None:
-    r"""GitOps for virtual machines on plain libvirt hosts.
-
-    \b
-    reconciler doctor               what would stop us on each host
-    reconciler plan                 what would happen
-    reconciler apply                make it so, once
-    reconciler run                  keep it so
-    """
+    """GitOps for virtual machines on plain libvirt hosts."""
 
 
 _COMMANDS = (
@@ -60,11 +71,11 @@ for command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 done; 1 failed; 2 `plan --detailed-exitcode` found changes; 3 to 6 and 64 as drawn in
-    `reconciler.errors`; 130 interrupted.
+    The exit codes are in `EPILOG`.
     """
+    color = False if environment().no_color else None
     try:
-        result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False)
+        result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, color=color)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -78,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except ReconcilerError as error:
-        _show(error)
+        _show(error, color)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python would complain once more when it flushes.
@@ -87,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _show(error: ReconcilerError) -> None:
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+def _show(error: ReconcilerError, color: bool | None) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True, color=color)
     if error.hint:
-        click.echo(click.style("hint:  ", fg="yellow") + error.hint, err=True)
+        click.echo(click.style("hint:  ", fg="yellow") + error.hint, err=True, color=color)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,11 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the plan for `reconciler apply FILE`.",
 )
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 0: no changes, 1: error, 2: changes.")
+@click.option(
+    "--detailed-exitcode",
+    is_flag=True,
+    help="Exit 0: no changes, 1: an error or a blocked machine, 2: changes.",
+)
 @click.option(
     "--allow-deletions", is_flag=True, help="Show the plan even if it deletes more than the limits allow."
 )
@@ -54,7 +58,9 @@ def plan(app: App, out: Path | None, detailed_exitcode: bool, allow_deletions: b
         if detailed_exitcode:
             error.exit_code = 1  # type: ignore[misc]  # this one error, not its class
         raise
-    return CHANGES if detailed_exitcode and not look.plan.empty else 0
+    if not detailed_exitcode:
+        return 0
+    return 1 if look.plan.blocked else 0 if look.plan.empty else CHANGES
 
 
 def show_plan(app: App, made: Plan, output: str) -> None:

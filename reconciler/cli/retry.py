@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.app import App, options
+from reconciler.cli.app import App, options, plural
+from reconciler.cli.completion import complete_machine
 from reconciler.errors import UsageError
 
 
@@ -14,7 +15,7 @@ Examples:
   reconciler retry web-7
   reconciler retry --all"""
 )
-@click.argument("machines", nargs=-1, metavar="[VM]...")
+@click.argument("machines", nargs=-1, metavar="[VM]...", shell_complete=complete_machine)
 @click.option("--all", "everything", is_flag=True, help="Every machine that waits.")
 @options
 def retry(app: App, machines: tuple[str, ...], everything: bool) -> None:
@@ -27,4 +28,5 @@ def retry(app: App, machines: tuple[str, ...], everything: bool) -> None:
     if unknown:
         raise UsageError(f"{', '.join(unknown)} did not fail: there is nothing to retry")
     app.store.clear_retries(chosen)
-    click.echo(f"{len(chosen)} machines are tried again at the next tick or apply.")
+    tried = plural(len(chosen), "machine is", "machines are")
+    click.echo(f"{tried} tried again at the next tick or apply.")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from support.command import call
-from support.scenario import Stage
+from support.scenario import PATIENCE, Stage
 from support.world import World
 
 from reconciler.model.placement import Phase
@@ -53,17 +53,24 @@ class Swing:
         self.stage.machines.clear()
         self.stage.do_edit(SIDES[self.side])
 
-    def die(self, command: list[str], kind: str, at: int) -> int:
-        """Run a command until it is killed; the number of steps if it lived."""
+    def count(self, kind: str) -> int:
+        """Apply to the end; how many steps of a kind it took."""
+        assert self._run(["apply", "--yes"], kind, 0) == 0
+        return int((self.stage.folder / "counts").read_text())
+
+    def die(self, command: list[str], kind: str, at: int) -> bool:
+        """Run a command until it is killed at a step; False if it came to its end before."""
+        return self._run(command, kind, at) == -signal.SIGKILL
+
+    def _run(self, command: list[str], kind: str, at: int) -> int:
         counts = self.stage.folder / "counts"
         argv = [sys.executable, "-m", "support.killed", kind, str(at), str(counts), *command]
         argv += ["--config", str(self.stage.config)]
-        done = subprocess.run(argv, cwd=TESTS, capture_output=True, text=True, check=False, timeout=60)
-        if at == 0:
-            assert done.returncode == 0, done.stdout + done.stderr
-            return int(counts.read_text())
-        assert done.returncode in (-signal.SIGKILL, 0), done.stdout + done.stderr
-        return 0
+        log = self.stage.folder / "killed.log"
+        with log.open("w") as out:
+            done = subprocess.run(argv, cwd=TESTS, stdout=out, stderr=out, check=False, timeout=60)
+        assert done.returncode in (0, -signal.SIGKILL), log.read_text()
+        return done.returncode
 
     def intents(self) -> dict[str, str]:
         """Uid by machine, as the dead process left it on record."""
@@ -141,13 +148,27 @@ def swing(world: World, tmp_path: Path) -> Iterator[Swing]:
 @pytest.mark.parametrize("kind", ["before", "after", "step", "worker"])
 def test_killed_apply(swing: Swing, kind: str) -> None:
     swing.turn()
-    steps = swing.die(["apply", "--yes"], kind, 0)
+    steps = swing.count(kind)
     swing.check({})
     assert steps >= 3
-    # Every commit; of the many lines of progress about a dozen, evenly.
-    for at in range(1, steps + 1, 1 if kind in ("before", "after") else max(1, steps // 6)):
+    # Every commit; of the forty lines of progress every seventh.
+    for at in range(1, steps + 1, 1 if kind in ("before", "after") else 7):
         swing.turn()
-        swing.die(["apply", "--yes"], kind, at)
+        died = swing.die(["apply", "--yes"], kind, at)
+        assert died or at > steps - 2, f"it was to die at {at} of {steps}"
         intents = swing.intents()
         swing.converge()
         swing.check(intents)
+
+
+def test_killed_daemon_converges_when_it_is_started_again(swing: Swing) -> None:
+    for at in (1, 4, 9, 20):
+        swing.turn()
+        assert swing.die(["run"], "step", at)
+        intents = swing.intents()
+        swing.stage.do_daemon("start")
+        swing.stage.expect({"plan": "empty"}, PATIENCE)
+        swing.stage.do_daemon("stop")
+        swing.check(intents)
+    said = call("events", "--config", str(swing.stage.config))
+    assert said.out.count("ApplyInterrupted") == 4

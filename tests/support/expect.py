@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.command import Said, call
-from support.world import Seen, values
-
 from reconciler.lab import LabHost
 from reconciler.model.units import parse_size
+from support.command import Said, call
+from support.world import Seen, values
 
 if TYPE_CHECKING:
     from support.scenario import Stage
@@ -148,14 +147,14 @@ class Expectations:
         """Patterns of the files in a host's default pool, one for each file, in order."""
         for host, patterns in wanted.items():
             found = self._world.files(self._world.lab.host(host))
-            patterns = [self._stage.fill(pattern) for pattern in patterns]
-            fits = len(found) == len(patterns) and all(map(re.search, patterns, found))
-            assert fits, f"files of {host} are {found}, not {patterns}"
+            filled = [self._stage.fill(pattern) for pattern in patterns]
+            fits = len(found) == len(filled) and all(map(re.search, filled, found))
+            assert fits, f"files of {host} are {found}, not {filled}"
 
     # -- our own commands -------------------------------------------------------------------------------
 
     def see_plan(self, wanted: Any) -> None:
-        """``empty``, or patterns of its `actions`, what it has `deferred` by machine, and why it `blocked`."""
+        """``empty``, or patterns of its `actions`, what is `deferred`, and why machines are `blocked`."""
         said = self._ask("plan", "-o", "json", "--allow-deletions")
         assert said.exit == 0, said.text
         plan = json.loads(said.out)
@@ -236,7 +235,9 @@ class Expectations:
 
 def values_of(text: str) -> dict[str, str]:
     """virsh's ``Key: value`` lines."""
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    return {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())
+    }
 
 
 def _same(what: str, found: object, wanted: object) -> None:

@@ -28,11 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from reconciler.errors import LabError
+from reconciler.settings import bin_dir
 from support.command import Said, call, options
 from support.expect import Expectations
 from support.world import Seen, World
-
-from reconciler.settings import bin_dir
 
 API = "reconciler/v1"
 PATIENCE = 20.0
@@ -176,30 +177,32 @@ class Stage:
         extra = {key: value for key, value in step.items() if key != verb}
         try:
             if verb == "expect":
-                self._expect(argument, PATIENCE if within is True else within)
+                self.expect(argument, PATIENCE if within is True else within)
             else:
                 getattr(self, f"do_{verb}")(argument, **extra)
             if answers or verb in ("apply", "reconciler", "by_hand"):
                 self._answer(**answers)
-        except AssertionError as error:
+        except (AssertionError, LabError) as error:
             raise AssertionError(f"{where}\n{error}\n{self._last_words()}") from error
 
     def _answer(self, exit: Any = 0, says: Any = (), never_says: Any = ()) -> None:  # noqa: A002
         """The command's exit code, and patterns that it must or must not print."""
         assert self.said is not None
-        assert self.said.exit in (exit if isinstance(exit, list) else [exit]), f"exit {self.said.exit} instead of {exit}"
-        for pattern in [says] if isinstance(says, str) else says:
-            pattern = self.fill(pattern)
+        assert self.said.exit in (exit if isinstance(exit, list) else [exit]), (
+            f"exit {self.said.exit} instead of {exit}"
+        )
+        for pattern in map(self.fill, [says] if isinstance(says, str) else says):
             assert re.search(pattern, self.said.text), f"it does not say {pattern!r}"
         for pattern in [never_says] if isinstance(never_says, str) else never_says:
             assert not re.search(pattern, self.said.text), f"it says {pattern!r}"
 
-    def _expect(self, wanted: Mapping[str, Any], within: float | None) -> None:
+    def expect(self, wanted: Mapping[str, Any], within: float | None = None) -> None:
+        """The world is as wanted, or becomes so within so many seconds."""
         deadline = time.monotonic() + (within or 0)
         while True:
             try:
                 return Expectations(self).check(wanted)
-            except AssertionError:
+            except (AssertionError, LabError):
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(0.2)
@@ -207,7 +210,8 @@ class Stage:
     def _last_words(self) -> str:
         words = ""
         if self.said is not None:
-            words = f"`reconciler {' '.join(self.said.words)}` ended with {self.said.exit} and said:\n{self.said.text}"
+            command = " ".join(self.said.words)
+            words = f"`reconciler {command}` ended with {self.said.exit} and said:\n{self.said.text}"
         if self.daemon_log.exists():
             words += f"\nthe daemon said:\n{self.daemon_log.read_text()}"
         return words
@@ -265,18 +269,18 @@ class Stage:
         self.said = Said(tuple(argv), done.returncode, done.stdout, done.stderr)
 
     def do_refused(self, cases: list[list[str]]) -> None:
-        """Texts that ``apply`` must refuse whole, each as the file ``wrong.yaml``, with what it says to it."""
+        """Texts that ``apply`` must refuse whole, each as the file ``wrong.yaml``, and what it says."""
         for text, pattern in cases:
             self.do_write({"wrong.yaml": text})
-            self.call("apply", "--yes")
-            assert "Traceback" not in self.said.text
+            said = self.call("apply", "--yes")
+            assert "Traceback" not in said.text
             self._answer(3, pattern)
         self.do_write({"wrong.yaml": None})
 
     # -- verbs: the desired state and the inventory ---------------------------------------------------
 
     def do_edit(self, machines: Mapping[str, Any]) -> None:
-        """Change manifests: a merge into each spec, where null takes a field away. A new name is a new machine."""
+        """Change manifests: a merge into each spec, where null takes a field away; or add machines."""
         for name, change in machines.items():
             if name in self.machines:
                 labels = change.get("labels", self.machines[name]["metadata"]["labels"])
@@ -357,7 +361,9 @@ class Stage:
     def do_define(self, domains: Mapping[str, str]) -> None:
         """Define a domain on a host from XML."""
         for name, xml in domains.items():
-            self.world.lab.host(name).run("cat > /run/libvirt/d.xml && virsh -q define /run/libvirt/d.xml", stdin=xml)
+            self.world.lab.host(name).run(
+                "cat > /run/libvirt/d.xml && virsh -q define /run/libvirt/d.xml", stdin=xml
+            )
 
     def do_clone(self, name: str, to: str) -> None:
         """Define a copy of a domain, mark and UUID and all, on another host."""
@@ -374,7 +380,9 @@ class Stage:
         if at:
             self.world.lab.host(at).run(command)
             return
-        done = subprocess.run(command, shell=True, cwd=self.source, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, shell=True, cwd=self.source, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     def do_lose(self, what: str) -> None:
@@ -392,7 +400,7 @@ class Stage:
         return [self.fill(word) for word in options(words)]
 
     def fill(self, text: str) -> str:
-        """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` (remembered) filled in."""
+        """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` filled in."""
         known: dict[str, object] = {"folder": self.folder, "guests": self.world.guests.halt.parent}
         head = self.folder / "head"
         known["head"] = head.read_text().strip() if head.exists() else ""

@@ -91,7 +91,9 @@ class World:
 
     def mend(self) -> None:
         """Hosts that a scenario broke answer again."""
-        if any(status.state is not HostState.UP for status in self.each(lambda host: host.status(timeout=2.0))):
+        if any(
+            status.state is not HostState.UP for status in self.each(lambda host: host.status(timeout=2.0))
+        ):
             self.lab.up(len(self.hosts))
 
     def wipe(self) -> None:
@@ -124,7 +126,9 @@ class World:
         live = None
         if self.state(name, host) != "shut off":
             live = host.virsh("dumpxml", "--domain", name)
-        return Seen(host.name, host.virsh("dumpxml", "--inactive", "--domain", name), live, self._emulator(host, name))
+        return Seen(
+            host.name, host.virsh("dumpxml", "--inactive", "--domain", name), live, self._emulator(host, name)
+        )
 
     def _emulator(self, host: LabHost, name: str) -> int | None:
         uid = host.virsh("domuuid", "--domain", name).strip()
@@ -168,7 +172,7 @@ def values(xml: str, path: str) -> list[str]:
 
     ``count(devices/disk)`` is the number of elements.  Paths are ElementTree's: ``a/b[@c='d']``.
     """
-    root = ET.fromstring(xml)  # noqa: S314  # libvirt's own
+    root = ET.fromstring(xml)  # libvirt's own
     counted = re.fullmatch(r"count\((.*)\)", path)
     if counted:
         return [str(len(root.findall(counted[1])))]
@@ -183,5 +187,5 @@ def _read(elements: Iterable[ET.Element], attribute: str) -> Iterable[str]:
     for element in elements:
         if not attribute:
             yield (element.text or "").strip()
-        elif attribute in element.keys():
+        elif element.get(attribute) is not None:
             yield element.get(attribute, "")

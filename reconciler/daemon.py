@@ -190,8 +190,8 @@ def sentence_of(tick: Tick) -> str:
     if undone - {""}:
         parts.append(f"left {_some(sorted(undone - {''}))} for later")
     if not parts:
-        verb = ("machine is", "it shall be") if plan.unchanged == 1 else ("machines are", "they shall be")
-        parts.append(f"{plan.unchanged} {verb[0]} as {verb[1]}")
+        is_as = ("machine is", "it shall be") if plan.unchanged == 1 else ("machines are", "they shall be")
+        parts.append(f"{plan.unchanged} {is_as[0]} as {is_as[1]}")
     waiting = [change.vm for change in plan.changes if change.deferred and change.vm not in touched]
     if waiting:
         parts.append(f"{_some(waiting)} waits for a restart or consent")

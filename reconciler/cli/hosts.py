@@ -14,6 +14,8 @@ from reconciler.model.placement import Phase
 from reconciler.model.status import Event
 from reconciler.observed.fleet import Observer
 
+_SEE_HOSTS = "see: reconciler get hosts"
+
 
 @click.group()
 def hosts() -> None:
@@ -35,7 +37,7 @@ Example:
 def assume_empty(app: App, host: str) -> None:
     """HOST never carried a machine of ours: it no longer holds up new machines."""
     if host not in app.hosts():
-        raise UsageError(f"{host!r} is not in the inventory", hint="see: reconciler get hosts")
+        raise UsageError(f"{host!r} is not in the inventory", hint=_SEE_HOSTS)
     _refuse_living(app, host)
     held = _machines(app, host)
     if held:
@@ -68,13 +70,11 @@ def declare_dead(app: App, host: str, yes: bool) -> None:
     """
     held = _machines(app, host)
     if host not in app.hosts() and not held:
-        raise UsageError(
-            f"{host!r} is neither in the inventory nor on record", hint="see: reconciler get hosts"
-        )
+        raise UsageError(f"{host!r} is neither in the inventory nor on record", hint=_SEE_HOSTS)
     _refuse_living(app, host)
-    told = (
-        f"{_some(held)} may then start elsewhere, from a fresh disk" if held else "nothing is on record there"
-    )
+    told = "nothing is on record there"
+    if held:
+        told = f"{_some(held)} may start elsewhere, from a fresh disk"
     if not yes and not click.confirm(f"{told}. Is {host} surely off?"):
         click.echo("Nothing was done.")
         raise click.exceptions.Exit(1)
@@ -112,10 +112,11 @@ def _refuse_living(app: App, host: str) -> None:
         observer.close()
     if seen.known:
         raise UsageError(f"{host} answers: there is nothing to vouch for")
-    if seen.status is not HostStatus.UNREACHABLE:
+    # A host without power may answer nothing at all, or too late; whatever else it says, it says it alive.
+    if seen.status not in (HostStatus.UNREACHABLE, HostStatus.SLOW):
         raise UsageError(
             f"{host} is alive, it just cannot be used ({seen.status}): {seen.message}",
-            hint=f"mend it, see: reconciler doctor {host}; or cut its power, so that it no longer answers at all",
+            hint=f"mend it, see: reconciler doctor {host}; or cut its power first",
         )
 
 

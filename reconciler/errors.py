@@ -3,6 +3,7 @@
     ReconcilerError                   exit 1   something failed; the message says what, where and what next
     ├── UsageError                    exit 64  the command line does not fit (EX_USAGE of sysexits.h)
     ├── DesiredStateError             exit 3   the YAML is refused whole; `.problems` lists every mistake
+    │   └── ConfigError               exit 3   likewise the configuration file
     ├── InventoryError                exit 3   Ansible cannot read the inventory, or a host variable is wrong
     ├── LimitError                    exit 4   a safety limit stopped the plan before anything was touched
     ├── BusyError                     exit 5   another process acts on this store
@@ -78,16 +79,29 @@ class Problem:
 
 
 class DesiredStateError(ReconcilerError):
-    """The desired state is refused as a whole, with every mistake in it."""
+    """The desired state is refused as a whole, with every mistake in it.
+
+    A mistake that is a file's or the source's as a whole, and the only one, is a plain sentence.
+    """
 
     exit_code = 3
+    subject: ClassVar[str] = "the desired state"
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems = tuple(sorted(problems))
         count = len(self.problems)
+        if count == 1 and not (self.problems[0].line or self.problems[0].path):
+            super().__init__(str(self.problems[0]), hint=hint)
+            return
         noun = "mistake" if count == 1 else "mistakes"
         listing = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"the desired state has {count} {noun}:\n{listing}", hint=hint)
+        super().__init__(f"{self.subject} has {count} {noun}:\n{listing}", hint=hint)
+
+
+class ConfigError(DesiredStateError):
+    """The configuration file is refused, with every mistake in it."""
+
+    subject = "the configuration"
 
 
 class InventoryError(ReconcilerError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from reconciler.desired.decode import validate
 from reconciler.desired.tree import refused
 from reconciler.desired.yaml_file import documents, to_data
-from reconciler.errors import DesiredStateError, Problem
+from reconciler.errors import ConfigError, DesiredStateError, Problem
 from reconciler.model.config import Config
 from reconciler.settings import environment
 
@@ -39,7 +39,7 @@ def load_config(path: Path | None) -> LoadedConfig:
             ``/etc/reconciler/reconciler.yaml``, and takes the defaults if there is none of them.
 
     Raises:
-        DesiredStateError: A file that was named does not exist, or something in it is wrong.
+        ConfigError: A file that was named does not exist, or something in it is wrong.
     """
     file = path or environment().config
     if file is None:
@@ -48,7 +48,10 @@ def load_config(path: Path | None) -> LoadedConfig:
     if file is None:
         return LoadedConfig(Config(), Path.cwd())
     file = file.absolute()
-    return LoadedConfig(_decode(_content(file), str(file)), file.parent, file)
+    try:
+        return LoadedConfig(_decode(_content(file), str(file)), file.parent, file)
+    except DesiredStateError as error:
+        raise ConfigError(error.problems, hint=error.hint) from error
 
 
 def _content(file: Path) -> bytes:
@@ -75,7 +78,7 @@ def _decode(content: bytes, file: str) -> Config:
     data = to_data(document, problems)
     if problems:
         raise DesiredStateError(problems)
-    config, mistakes = validate(Config, data)
+    config, mistakes = validate(Config, data, document.written)
     if config is None:
         raise DesiredStateError([document.problem(m.path, m.message, key=m.at_key) for m in mistakes])
     return config

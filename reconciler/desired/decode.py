@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.desired.explain import explain, found, suggest
+from reconciler.desired.explain import Written, explain, found, suggest
 from reconciler.desired.yaml_file import Document, Path, documents, to_data
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.manifest import (
@@ -24,7 +24,10 @@ from reconciler.model.manifest import (
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_NO_MANIFEST = "if this file holds no manifests, keep it outside of the source"
+_NO_MANIFEST = (
+    "if this is not a manifest, put the manifests into a folder of their own and set source.folder to it"
+)
+_ANY_TYPE = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,19 @@ def _all(raw: bytes, file: str, problems: list[Problem]) -> list[Document]:
     return found
 
 
-def decode(document: Document, problems: list[Problem], pool: SharedParts | None = None) -> Object | None:
+def decode(
+    document: Document,
+    problems: list[Problem],
+    pool: SharedParts | None = None,
+    drafts: list[VirtualMachine] | None = None,
+) -> Object | None:
     """The manifest of a document, or None with its mistakes appended to `problems`.
 
     Args:
         document: One YAML document.
         problems: Takes the mistakes.
         pool: Equal parts of different machines become one object, for the sake of memory.
+        drafts: Takes what is left of a machine with mistakes, to be checked against the others.
     """
     before = len(problems)
     data = to_data(document, problems)
@@ -77,13 +86,43 @@ def decode(document: Document, problems: list[Problem], pool: SharedParts | None
     if len(problems) > before:
         problems[before:] = [replace(problem, object=owner) for problem in problems[before:]]
         return None
-    made, mistakes = decode_data(data, pool)
+    made, mistakes = decode_data(data, pool, document.written)
+    if mistakes and drafts is not None:
+        draft, more = _draft(data, mistakes)
+        drafts += [draft] if draft is not None else []
+        mistakes += more
     problems += [document.problem(m.path, m.message, key=m.at_key, owner=owner) for m in mistakes]
     return made
 
 
-def decode_data(data: object, pool: SharedParts | None = None) -> tuple[Object | None, list[Mistake]]:
-    """A manifest from plain data (as YAML or JSON gives it), or every mistake in it."""
+def _draft(data: object, mistakes: Sequence[Mistake]) -> tuple[VirtualMachine | None, list[Mistake]]:
+    """A machine without its wrong fields, so that their mistakes hide no others; and what it has of those."""
+    if not isinstance(data, dict) or data.get("kind") != "VirtualMachine":
+        return None, []
+    spec = data.get("spec")
+    if not isinstance(spec, dict) or any(mistake.path == ("spec",) for mistake in mistakes):
+        return None, []
+    wrong = {mistake.path[1] for mistake in mistakes if mistake.path[0] == "spec" and len(mistake.path) > 1}
+    rest = {key: value for key, value in spec.items() if key not in wrong}
+    named = rest.get("instanceType")
+    # What a wrong field would have said is not known: sizes may come from any instance type.
+    rest["instanceType"] = named or _ANY_TYPE
+    made, more = validate(VirtualMachine, {"metadata": {"name": "draft"}, "spec": rest})
+    if made is not None and not named:
+        made = made.model_copy(update={"spec": made.spec.model_copy(update={"instance_type": None})})
+    return made, more
+
+
+def decode_data(
+    data: object, pool: SharedParts | None = None, written: Written | None = None
+) -> tuple[Object | None, list[Mistake]]:
+    """A manifest from plain data (as YAML or JSON gives it), or every mistake in it.
+
+    Args:
+        data: The whole document.
+        pool: Where equal parts of machines are shared.
+        written: How a scalar stands in the file, for messages.
+    """
     if not isinstance(data, dict):
         message = (
             f"expected a manifest (apiVersion, kind, metadata, spec), found {found(data)}; {_NO_MANIFEST}"
@@ -95,24 +134,29 @@ def decode_data(data: object, pool: SharedParts | None = None) -> tuple[Object |
         return None, mistakes
     if pool is not None and model is VirtualMachine:
         pool.fill(data)
-    made, more = validate(model, data)
+    made, more = validate(model, data, written)
     # The envelope says its own mistakes better than the model does.
     told = {mistake.path for mistake in mistakes}
     mistakes += [mistake for mistake in more if mistake.path not in told]
     return (None if mistakes else made), mistakes
 
 
-def validate(model: type[Model], data: object) -> tuple[Model | None, list[Mistake]]:
+def validate(
+    model: type[Model], data: object, written: Written | None = None
+) -> tuple[Model | None, list[Mistake]]:
     """An instance of `model` from camelCase data, or every mistake in sentences."""
     try:
         return model.model_validate(data, by_alias=True, by_name=False), []
     except ValidationError as error:
-        return None, [Mistake(*explain(each, model)) for each in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        return None, [Mistake(*said) for each in errors for said in explain(each, model, written)]
 
 
 def _check_envelope(data: Mapping[str, object]) -> list[Mistake]:
     mistakes = []
     kind, version = data.get("kind"), data.get("apiVersion")
+    if "apiVersion" not in data and "kind" not in data:
+        return [Mistake((), f"the fields `apiVersion` and `kind` are missing; {_NO_MANIFEST}")]
     if "apiVersion" not in data:
         mistakes.append(
             Mistake(

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.desired.yaml_file import Path, quote
+from reconciler.model.manifest import Contradictions
 
 _PATTERNS = {
     "machine": "a machine type is letters, digits, '.', '_' and '-', for example q35",
@@ -27,18 +28,31 @@ def suggest(word: str, options: Iterable[str]) -> str:
     return f", did you mean `{lowered[close[0]]}`?" if close else ""
 
 
-def explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Path, str, bool]:
-    """Path, sentence, and whether the sentence is about the key rather than its value."""
+Explanation = tuple[Path, str, bool]
+"""Path, sentence, and whether the sentence is about the key rather than its value."""
+
+Written = Callable[[Path], "str | None"]
+"""The scalar at a path as somebody wrote it, or None where that is not known."""
+
+
+def explain(error: ErrorDetails, model: type[BaseModel], written: Written | None = None) -> list[Explanation]:
+    """What an error says; a check of a whole object may have found several mistakes."""
     kind, path = error["type"], error["loc"]
     if kind == "extra_forbidden":
-        return path, _unknown_field(path, model), True
+        return [(path, _unknown_field(path, model), True)]
     if kind == "missing":
-        return path, f"the field `{path[-1]}` is missing", False
+        return [(path, f"the field `{path[-1]}` is missing", False)]
+    ctx: dict[str, Any] = dict(error.get("ctx", {}))
+    cause = ctx.get("error")
+    if isinstance(cause, Contradictions):
+        return [(_sharper(path, message, model), message, False) for message in cause.messages]
     sentence = _SENTENCES.get(kind)
     if sentence is None:
-        return path, error["msg"], False
-    message = sentence(error, error.get("ctx", {}))
-    return _sharper(path, message, model), message, False
+        return [(path, error["msg"], False)]
+    if written is not None and isinstance(error["input"], bool | int | float):
+        ctx["written"] = written(path)
+    message = sentence(error, ctx)
+    return [(_sharper(path, message, model), message, False)]
 
 
 def _sharper(path: Path, message: str, model: type[BaseModel]) -> Path:
@@ -95,11 +109,12 @@ def _expected(what: str) -> Callable[[ErrorDetails, Mapping[str, Any]], str]:
     return lambda error, _: f"expected {what}, found {found(error['input'])}"
 
 
-def _text(error: ErrorDetails, _: Mapping[str, Any]) -> str:
+def _text(error: ErrorDetails, ctx: Mapping[str, Any]) -> str:
     value = error["input"]
     if isinstance(value, bool | int | float):
-        written = str(value).lower() if isinstance(value, bool) else str(value)
-        return f'expected text, found {found(value)}: write it in quotes, "{written}"'
+        written = ctx.get("written") or (str(value).lower() if isinstance(value, bool) else str(value))
+        shown = found(value) if isinstance(value, bool) else f"the number {written}"
+        return f'expected text, found {shown}: write it in quotes, "{written}"'
     return f"expected text, found {found(value)}"
 
 

@@ -28,6 +28,8 @@ class ParsedFile:
         origins: ``Kind/name`` and place.
         macs: MAC as a number, and machine's name with the interface's index.
         templates: Paths of the XML templates that are named.
+        drafts: Machines with mistakes as far as they can be read, only ever checked: their place, and
+            ``Kind/name`` where known.
         problems: Mistakes of the file and of its manifests, each by itself.
         broken: ``Kind/name`` of manifests with such a mistake.
         unreadable: It may hold manifests that nobody knows of.
@@ -41,6 +43,7 @@ class ParsedFile:
     origins: tuple[tuple[str, Origin], ...] = ()
     macs: tuple[tuple[int, tuple[str, int]], ...] = ()
     templates: tuple[str, ...] = ()
+    drafts: tuple[tuple[str, Origin, VirtualMachine], ...] = ()
     problems: tuple[Problem, ...] = ()
     broken: tuple[str, ...] = ()
     unreadable: bool = False

@@ -129,6 +129,16 @@ class Document:
             mark = key_node.start_mark if key and last and key_node is not None else node.start_mark
         return int(mark.line) + 1, int(mark.column) + 1
 
+    def written(self, path: Path) -> str | None:
+        """The scalar at `path` as it stands in the file: ``1.10``, which as a number is 1.1."""
+        node = self.node
+        for part in path:
+            found = _child(node, part)
+            if found is None:
+                return None
+            node = found[1]
+        return str(node.value) if isinstance(node, ScalarNode) else None
+
     def problem(self, path: Path, message: str, *, key: bool = False, owner: str = "") -> Problem:
         """A problem at `path`."""
         line, column = self.place(path, key=key)

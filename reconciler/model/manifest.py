@@ -7,6 +7,7 @@ host may choose", or the instance type says it.  Nothing here knows where a mach
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -120,6 +121,24 @@ Mac = Annotated[
 ]
 
 
+class Contradictions(ValueError):
+    """Fields that do not go together; pydantic stops at a ValueError, so one carries them all.
+
+    Attributes:
+        messages: A sentence each.
+    """
+
+    def __init__(self, messages: Sequence[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = tuple(messages)
+
+
+def _refuse(messages: Iterable[str]) -> None:
+    found = list(messages)
+    if found:
+        raise Contradictions(found)
+
+
 class Manifest(BaseModel):
     """Base of everything that stands in YAML: frozen, camelCase, unknown fields are errors."""
 
@@ -212,11 +231,14 @@ class RootDisk(Manifest):
 
     @model_validator(mode="after")
     def _existing_or_made(self) -> Self:
-        if self.path is not None and (self.size is not None or self.pool is not None):
-            raise ValueError("a disk has a path (it exists already) or size and pool (we make it)")
-        if self.path is not None and not self.path.startswith("/"):
-            raise ValueError("the path of a disk is absolute")
+        _refuse(self._contradictions())
         return self
+
+    def _contradictions(self) -> Iterator[str]:
+        if self.path is not None and (self.size is not None or self.pool is not None):
+            yield "a disk has a path (it exists already) or size and pool (we make it)"
+        if self.path is not None and not self.path.startswith("/"):
+            yield "the path of a disk is absolute"
 
 
 class ExtraDisk(RootDisk):
@@ -224,13 +246,12 @@ class ExtraDisk(RootDisk):
 
     name: Identifier
 
-    @model_validator(mode="after")
-    def _size_or_path(self) -> Self:
+    def _contradictions(self) -> Iterator[str]:
+        yield from super()._contradictions()
         if self.name == "root":
-            raise ValueError("the name 'root' belongs to the root disk")
+            yield "the name 'root' belongs to the root disk"
         if self.size is None and self.path is None:
-            raise ValueError("a disk needs a size, or the path of an existing file")
-        return self
+            yield "a disk needs a size, or the path of an existing file"
 
 
 class Interface(Manifest):
@@ -330,26 +351,32 @@ class VirtualMachineSpec(Manifest):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.max_cpus is not None and self.cpus is not None and self.max_cpus < self.cpus:
-            raise ValueError("maxCpus is less than cpus")
-        if self.memory is not None and self.memory < 1 << 20:
-            raise ValueError("memory is less than 1Mi: is a unit missing, as in 512Mi?")
-        if self.max_memory is not None and self.memory is not None and self.max_memory < self.memory:
-            raise ValueError("maxMemory is less than memory")
-        if self.instance_type is None and (self.cpus is None or self.memory is None):
-            raise ValueError("give an instanceType, or both cpus and memory")
-        if self.root_disk is not None and self.root_disk.path is not None and self.image is not None:
-            raise ValueError("a root disk with a path exists already: it takes no image")
-        _refuse_twins("disks", [disk.name for disk in self.disks])
-        _refuse_twins("interfaces", [i.name for i in self.interfaces if i.name])
-        _refuse_twins("interfaces", [i.mac for i in self.interfaces if i.mac])
+        _refuse((*self._contradictions(), *self._twins()))
         return self
 
+    def _contradictions(self) -> Iterator[str]:
+        if self.max_cpus is not None and self.cpus is not None and self.max_cpus < self.cpus:
+            yield "maxCpus is less than cpus"
+        if self.memory is not None and self.memory < 1 << 20:
+            yield "memory is less than 1Mi: is a unit missing, as in 512Mi?"
+        elif self.max_memory is not None and self.memory is not None and self.max_memory < self.memory:
+            yield "maxMemory is less than memory"
+        if self.instance_type is None and (self.cpus is None or self.memory is None):
+            yield "give an instanceType, or both cpus and memory"
+        if self.root_disk is not None and self.root_disk.path is not None and self.image is not None:
+            yield "a root disk with a path exists already: it takes no image"
 
-def _refuse_twins(field: str, values: list[str]) -> None:
+    def _twins(self) -> Iterator[str]:
+        yield from _twins("disks", [disk.name for disk in self.disks])
+        # A name that is left out is one too: net0, net1 … by place.
+        yield from _twins("interfaces", [i.name or f"net{at}" for at, i in enumerate(self.interfaces)])
+        yield from _twins("interfaces", [i.mac for i in self.interfaces if i.mac])
+
+
+def _twins(field: str, values: list[str]) -> Iterator[str]:
     twins = sorted({value for value in values if values.count(value) > 1})
     if twins:
-        raise ValueError(f"{field} lists {', '.join(map(repr, twins))} more than once")
+        yield f"{field} lists {', '.join(map(repr, twins))} more than once"
 
 
 class VirtualMachine(Manifest):

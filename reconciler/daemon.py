@@ -9,7 +9,7 @@ from collections.abc import Callable
 from reconciler.engine import Engine, Tick
 from reconciler.errors import DesiredStateError, LimitError, ReconcilerError
 from reconciler.model.config import DaemonConfig
-from reconciler.model.plan import ActionResult, Outcome, Verb
+from reconciler.model.plan import ActionResult, Impact, Outcome, Verb
 from reconciler.model.status import Event
 from reconciler.service.logs import fields
 from reconciler.service.metrics import Metrics
@@ -192,9 +192,13 @@ def sentence_of(tick: Tick) -> str:
     if not parts:
         is_as = ("machine is", "it shall be") if plan.unchanged == 1 else ("machines are", "they shall be")
         parts.append(f"{plan.unchanged} {is_as[0]} as {is_as[1]}")
-    waiting = [change.vm for change in plan.changes if change.deferred and change.vm not in touched]
+    idle = [change for change in plan.changes if change.deferred and change.vm not in touched]
+    waiting = [c.vm for c in idle if any(field.impact is not Impact.NONE for field in c.deferred)]
     if waiting:
-        parts.append(f"{_some(waiting)} waits for a restart or consent")
+        parts.append(f"a restart or consent is awaited by {_some(waiting)}")
+    odd = [change.vm for change in idle if change.vm not in waiting]
+    if odd:
+        parts.append(f"to look at: {_some(odd)}")
     if plan.blocked:
         parts.append("blocked: " + _some([f"{entry.vm} ({entry.reason})" for entry in plan.blocked]))
     silent = sorted(name for name, host in tick.look.fleet.items() if not host.known)

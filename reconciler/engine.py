@@ -108,7 +108,8 @@ class Engine:
         settled = uids is None and not retries and last is not None and last.plan.empty
         if last is not None and settled and _same(last, desired, hosts, fleet, records):
             return last
-        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen)
+        abandoned = {vm: r for vm, r in rooms.store.records().items() if vm not in records}
+        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen, dead=abandoned)
         seen = survey(situation, memo=self._memo)
         # With nobody to place, what every host has to give need not even be added up.
         decisions = rooms.allocator.place(seen.demands, seen.capacities) if seen.demands else {}

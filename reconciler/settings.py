@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+_LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")
+"""Who decides about characters, in this order. See locale(7)."""
 
 
 def data_dir(name: str) -> Path:
@@ -66,6 +70,12 @@ def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     """Our environment for a child process, with `changes`; None takes a variable away."""
     merged = {**os.environ, **changes}
     return {name: value for name, value in merged.items() if value is not None}
+
+
+def utf8_locale() -> dict[str, str]:
+    """What Ansible needs added to its environment: it refuses a locale whose encoding is not UTF-8."""
+    deciding = next((value for name in _LOCALE if (value := os.environ.get(name))), "")
+    return {} if re.search(r"utf-?8", deciding, re.IGNORECASE) else {"LC_ALL": "C.UTF-8"}
 
 
 def _state_dir() -> Path:

@@ -141,7 +141,7 @@ class AnsibleCarrier:
                 {"argv": ["sh", "-c", _MOVE_IN, "sh", arrived, part, target, sha256]},
             )
         except AnsibleConnectionFailure as error:
-            raise StepError("HostUnreachable", str(error)) from error
+            raise StepError("HostUnreachable", _plain(str(error))) from error
         except AnsibleError as error:
             raise _transfer_failure(str(error), "CopyFailed") from error
         if answer.get("rc") == _WRONG_DIGEST:
@@ -167,7 +167,7 @@ class AnsibleCarrier:
         try:
             answer = self._module("ansible.builtin.get_url", arguments)
         except AnsibleConnectionFailure as error:
-            raise StepError("HostUnreachable", str(error)) from error
+            raise StepError("HostUnreachable", _plain(str(error))) from error
         except AnsibleError as error:
             raise _transfer_failure(str(error), "FetchFailed") from error
         _require(answer, "FetchFailed")
@@ -187,13 +187,19 @@ class AnsibleCarrier:
 
 def _require(answer: dict[str, Any], reason: str) -> None:
     if answer.get("unreachable"):
-        raise StepError("HostUnreachable", str(answer.get("msg", "")))
+        raise StepError("HostUnreachable", _plain(str(answer.get("msg", ""))))
     if answer.get("failed") or answer.get("rc", 0) != 0:
         told = [str(answer[key]) for key in ("msg", "stderr", "url", "response") if answer.get(key)]
         raise _transfer_failure(": ".join(told) or str(answer), reason)
 
 
+def _plain(text: str) -> str:
+    """Ansible shows what a program said as Python would write it."""
+    return text.replace("\\r", " ").replace("\\n", " ")
+
+
 def _transfer_failure(text: str, reason: str) -> StepError:
+    text = _plain(text)
     if "No space left" in text:
         return StepError("PoolFull", text)
     if "checksum" in text and "did not match" in text:

@@ -72,7 +72,7 @@ class Alive(Filter):
 
     def words(self, demand: Demand, host: HostUsage) -> str:
         message = host.capacity.message
-        return f"does not answer: {message}" if message else "does not answer"
+        return f"cannot be used: {message}" if message else "does not answer"
 
 
 class Maintenance(Filter):

@@ -111,11 +111,13 @@ class App:
         """The desired state. ``--source`` is a folder, or ``PATH@REF`` for a git repository."""
         digests = self.state_dir / "image-digests.json"
         if self.source_path is None:
-            return open_source(self.loaded.config.source, self.loaded.base, digests)
+            return open_source(self.loaded.config.source, self.loaded.base, digests, self.inventory_paths)
         path, at, ref = self.source_path.rpartition("@")
         if at and path and Path(path).is_dir():
-            return open_source(SourceConfig(path=path, git=True, ref=ref), Path.cwd(), digests)
-        return open_source(SourceConfig(path=self.source_path), Path.cwd(), digests)
+            return open_source(
+                SourceConfig(path=path, git=True, ref=ref), Path.cwd(), digests, self.inventory_paths
+            )
+        return open_source(SourceConfig(path=self.source_path), Path.cwd(), digests, self.inventory_paths)
 
     @functools.cached_property
     def store(self) -> Store:

@@ -34,7 +34,7 @@ def lab() -> None:
 @lab.command()
 @directory_option
 @click.option(
-    "--hosts", type=int, default=3, show_default=True, help="Number of hosts; never fewer than now."
+    "--hosts", type=int, help="Number of hosts; never fewer than now.  [default: as now; 3 for a new lab]"
 )
 @click.option("--name", default="lab", show_default=True, help="Hosts are called NAME1, NAME2, ...")
 @click.option("--pool-size", metavar="SIZE", help="Size of each host's default pool, such as 64Mi.")
@@ -42,7 +42,7 @@ def lab() -> None:
 @click.option("--guest-images", is_flag=True, help="Put the small guests into each host's default pool.")
 def up(
     directory: Path | None,
-    hosts: int,
+    hosts: int | None,
     name: str,
     pool_size: str | None,
     subnet: str | None,
@@ -92,13 +92,17 @@ def guests(directory: Path | None, cache: Path | None) -> None:
         click.echo(f"{digest}  {path}")
 
 
-@lab.command(context_settings={"ignore_unknown_options": True})
+@lab.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @directory_option
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(directory: Path | None, host: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND on HOST, without ssh."""
-    argv = [*Lab(directory).host(host).enter(), *command]
+    """Run COMMAND, with options of its own, on HOST, without ssh."""
+    # What stands after HOST comes as it was typed, with the -- that options of a command once needed.
+    words = command[command[0] == "--" :]
+    if not words:
+        raise UsageError("lab run: name a command")
+    argv = [*Lab(directory).host(host).enter(), *words]
     os.execvp(argv[0], argv)  # noqa: S606 - the operator's own command, as root on a host of theirs
 
 

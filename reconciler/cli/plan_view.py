@@ -14,6 +14,7 @@ import click
 from reconciler.model.placement import Decision
 from reconciler.model.plan import PLAN_JSON, Blocked, Change, FieldChange, Impact, Plan, Verb
 from reconciler.model.units import format_size
+from reconciler.planner.words import field_name, worth_showing
 
 Paint = Callable[[str, str], str]
 """Text and colour to text."""
@@ -36,16 +37,9 @@ _WORDS = {
     Verb.FORGET: "forget on",
     Verb.NONE: "leave as it is on",
 }
-# What a manifest calls a field, where that is not the path itself.
-_NAMES = {
-    "arch": "architecture",
-    "host": "placement.host",
-    "max_cpus": "maxCpus",
-    "max_memory": "maxMemory",
-    "template": "xmlTemplate",
-    "virt_type": "virtType",
-}
 _SIZES = frozenset({"memory", "max_memory"})
+_FEW_HOSTS = 5
+"""With no more hosts than this, a machine without a place is told what each of them lacks."""
 
 
 def plan_lines(plan: Plan, *, color: bool = False) -> list[str]:
@@ -77,8 +71,12 @@ def summary(plan: Plan) -> str:
     blocked = f" {len(plan.blocked)} blocked." if plan.blocked else ""
     same = f"{plan.unchanged} unchanged"
     waiting = _waiting(plan.changes)
+    look = sum(_reported(change) for change in plan.changes)
+    same += f", {look} to look at" if look else ""
     if not plan.actions and not waiting:
-        return f"No changes: {same}.{blocked}"
+        if plan.blocked:
+            return f"Nothing can be done: {same}, {len(plan.blocked)} blocked."
+        return f"No changes: {same}."
     parts = [f"{counts[verb]} to {verb}" for verb in (Verb.ADOPT, Verb.FORGET) if counts[verb]]
     change = f"{counts[Verb.UPDATE]} to change" + (f" ({waiting})" if waiting else "")
     parts += [f"{counts[Verb.CREATE]} to create", change]
@@ -93,10 +91,12 @@ def _waiting(changes: Iterable[Change]) -> str:
         count = sum(impact in impacts for impacts in deferred)
         if count:
             parts.append(f"{count} need{'s' if count == 1 else ''} {word}, waiting")
-    drifted = sum(impacts == {Impact.NONE} for impacts in deferred)
-    if drifted:
-        parts.append(f"{drifted} only reported")
     return "; ".join(parts)
+
+
+def _reported(change: Change) -> bool:
+    """True if all there is to it is something that people should see."""
+    return change.verb is Verb.NONE and all(field.impact is Impact.NONE for field in change.deferred)
 
 
 def _change(change: Change, paint: Paint) -> Iterator[str]:
@@ -106,16 +106,13 @@ def _change(change: Change, paint: Paint) -> Iterator[str]:
         title += f" ({_decision(change.decision)})"
     yield f"{paint(f'{symbol:>3}', ink)} {title}"
     yield f"      because {escape(change.reason)}"
-    for field in _worth_showing(change.fields):
-        yield f"      {_field(field, change.verb, paint)}"
-    for field in _worth_showing(change.deferred):
+    for field in worth_showing(change.fields):
+        told = _field(field, change.verb, paint)
+        # A new machine's uid is drawn at random, and again for the next plan unless this one is saved.
+        fresh = change.verb is Verb.CREATE and change.uid
+        yield "      " + (told.replace(change.uid, "…") if fresh else told)
+    for field in worth_showing(change.deferred):
         yield f"      {_field(field, change.verb, paint)} {paint(f'[{_consent(field)}]', 'cyan')}"
-
-
-def _worth_showing(fields: tuple[FieldChange, ...]) -> list[FieldChange]:
-    """Without a maximum that just goes along with its value: hardly anybody wrote it."""
-    values = {(f"max_{field.path}", str(field.before), str(field.after)) for field in fields}
-    return [field for field in fields if (field.path, str(field.before), str(field.after)) not in values]
 
 
 def _decision(decision: Decision) -> str:
@@ -129,7 +126,7 @@ def _decision(decision: Decision) -> str:
 
 
 def _field(field: FieldChange, verb: Verb, paint: Paint) -> str:
-    name = escape(_NAMES.get(field.path, field.path))
+    name = escape(field_name(field.path))
     if verb is Verb.CREATE:
         return f"{paint('+', 'green')} {name}: {_value(field.path, field.after)}"
     before, after = _value(field.path, field.before), _value(field.path, field.after)
@@ -150,7 +147,7 @@ def _consent(field: FieldChange) -> str:
         return "needs replace: set updatePolicy: Replace"
     if field.path == "host":
         return "machines are not moved yet"
-    return "only reported"
+    return "continue it: virsh resume" if field.path == "state" else "only reported"
 
 
 def _value(path: str, value: Any) -> str:
@@ -184,8 +181,17 @@ def _blocked(refusal: Blocked, paint: Paint) -> Iterator[str]:
     where = f" on {escape(refusal.host)}" if refusal.host else ""
     yield f"{paint('  !', 'red')} {escape(refusal.vm)}: blocked{where}: {escape(refusal.reason)}"
     yield f"      {escape(refusal.message)}"
-    for reason, count in sorted(refusal.decision.rejected.items()) if refusal.decision else ():
-        yield f"      {count} {'host' if count == 1 else 'hosts'}: {escape(reason)}"
+    yield from (f"      {escape(line)}" for line in (_refused(refusal.decision) if refusal.decision else ()))
+
+
+def _refused(decision: Decision) -> Iterable[str]:
+    """What every host lacks, where they are few; else how many lack what."""
+    if decision.host is None and 0 < sum(decision.rejected.values()) <= min(
+        _FEW_HOSTS, len(decision.reasons)
+    ):
+        return [f"{host} {reason}" for host, reason in sorted(decision.reasons.items())]
+    counts = sorted(decision.rejected.items())
+    return [f"{count} {'host' if count == 1 else 'hosts'}: {reason}" for reason, count in counts]
 
 
 def escape(text: str) -> str:

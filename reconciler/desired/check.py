@@ -66,15 +66,24 @@ def template_path(one: Object) -> str | None:
     return None if isinstance(one, Image) else one.spec.xml_template
 
 
-def _check_machine(spec: VirtualMachineSpec, catalog: Catalog) -> Iterator[Mistake]:
+def check_draft(draft: VirtualMachine, catalog: Catalog) -> list[Mistake]:
+    """What is wrong in a machine whatever its missing fields would say: what it names."""
+    return list(_check_names(draft.spec, catalog))
+
+
+def _check_names(spec: VirtualMachineSpec, catalog: Catalog) -> Iterator[Mistake]:
     yield from _check_reference("instanceType", "InstanceType", spec.instance_type, catalog)
     yield from _check_reference("image", "Image", spec.image, catalog)
     yield from _check_template(spec.xml_template, catalog)
+    yield from _check_ignore(spec)
+
+
+def _check_machine(spec: VirtualMachineSpec, catalog: Catalog) -> Iterator[Mistake]:
+    yield from _check_names(spec, catalog)
     preset = catalog.instance_types.get(spec.instance_type or "")
     if preset is not None:
         yield from _check_sizes(spec, preset)
     yield from _check_disks(spec, preset, catalog)
-    yield from _check_ignore(spec)
     image = catalog.images.get(spec.image or "")
     arch = image.spec.architecture if image else None
     if arch and spec.architecture and arch != spec.architecture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ _NO_MANIFEST = (
     "if this is not a manifest, put the manifests into a folder of their own and set source.folder to it"
 )
 _ANY_TYPE = "any"
+_NO_TYPE = {"instance_type": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def decode(
     document: Document,
     problems: list[Problem],
     pool: SharedParts | None = None,
-    drafts: list[VirtualMachine] | None = None,
+    drafts: list[tuple[str, VirtualMachine]] | None = None,
 ) -> Object | None:
     """The manifest of a document, or None with its mistakes appended to `problems`.
 
@@ -78,7 +79,8 @@ def decode(
         document: One YAML document.
         problems: Takes the mistakes.
         pool: Equal parts of different machines become one object, for the sake of memory.
-        drafts: Takes what is left of a machine with mistakes, to be checked against the others.
+        drafts: Takes ``Kind/name`` (empty if unknown) and what is left of a machine with mistakes, to be
+            checked against the others.
     """
     before = len(problems)
     data = to_data(document, problems)
@@ -88,29 +90,28 @@ def decode(
         return None
     made, mistakes = decode_data(data, pool, document.written)
     if mistakes and drafts is not None:
-        draft, more = _draft(data, mistakes)
-        drafts += [draft] if draft is not None else []
-        mistakes += more
+        draft = _draft(data, mistakes)
+        drafts += [(owner, draft)] if draft is not None else []
     problems += [document.problem(m.path, m.message, key=m.at_key, owner=owner) for m in mistakes]
     return made
 
 
-def _draft(data: object, mistakes: Sequence[Mistake]) -> tuple[VirtualMachine | None, list[Mistake]]:
-    """A machine without its wrong fields, so that their mistakes hide no others; and what it has of those."""
-    if not isinstance(data, dict) or data.get("kind") != "VirtualMachine":
-        return None, []
-    spec = data.get("spec")
-    if not isinstance(spec, dict) or any(mistake.path == ("spec",) for mistake in mistakes):
-        return None, []
-    wrong = {mistake.path[1] for mistake in mistakes if mistake.path[0] == "spec" and len(mistake.path) > 1}
+def _draft(data: object, mistakes: list[Mistake]) -> VirtualMachine | None:
+    """A machine without its wrong fields, so that their mistakes hide no others, which are appended."""
+    spec = data.get("spec") if isinstance(data, dict) and data.get("kind") == "VirtualMachine" else None
+    if not isinstance(spec, dict):
+        return None
+    wrong = {mistake.path[1] for mistake in mistakes if mistake.path[:1] == ("spec",) and mistake.path[1:]}
     rest = {key: value for key, value in spec.items() if key not in wrong}
     named = rest.get("instanceType")
     # What a wrong field would have said is not known: sizes may come from any instance type.
     rest["instanceType"] = named or _ANY_TYPE
     made, more = validate(VirtualMachine, {"metadata": {"name": "draft"}, "spec": rest})
-    if made is not None and not named:
-        made = made.model_copy(update={"spec": made.spec.model_copy(update={"instance_type": None})})
-    return made, more
+    news = [mistake for mistake in more if mistake not in mistakes]
+    mistakes += news
+    if made is None:
+        return _draft(data, mistakes) if news else None
+    return made if named else made.model_copy(update={"spec": made.spec.model_copy(update=_NO_TYPE)})
 
 
 def decode_data(

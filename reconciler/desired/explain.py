@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.desired.yaml_file import Path, quote
-from reconciler.model.manifest import Contradictions
+from reconciler.model.manifest import ContradictionError
 
 _PATTERNS = {
     "machine": "a machine type is letters, digits, '.', '_' and '-', for example q35",
@@ -44,7 +44,7 @@ def explain(error: ErrorDetails, model: type[BaseModel], written: Written | None
         return [(path, f"the field `{path[-1]}` is missing", False)]
     ctx: dict[str, Any] = dict(error.get("ctx", {}))
     cause = ctx.get("error")
-    if isinstance(cause, Contradictions):
+    if isinstance(cause, ContradictionError):
         return [(_sharper(path, message, model), message, False) for message in cause.messages]
     sentence = _SENTENCES.get(kind)
     if sentence is None:

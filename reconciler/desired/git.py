@@ -12,7 +12,16 @@ import subprocess
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from reconciler.desired.tree import Content, Listing, inside, is_manifest_file, refused, too_large
+from reconciler.desired.tree import (
+    NOTHING_EXCLUDED,
+    Content,
+    Excluded,
+    Listing,
+    inside,
+    is_manifest_file,
+    refused,
+    too_large,
+)
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.settings import child_environment
 
@@ -53,14 +62,24 @@ class GitTree:
         folder: Only YAML below this folder of it; empty for all.
         remote: URL or name of a remote that `fetch` follows, or None.
         limit: Bytes that a file may have.
+        excluded: What is no manifest though it looks like one.
     """
 
-    def __init__(self, root: Path, ref: str, folder: str, remote: str | None, limit: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        ref: str,
+        folder: str,
+        remote: str | None,
+        limit: int,
+        excluded: Excluded = NOTHING_EXCLUDED,
+    ) -> None:
         self.root = root
         self._ref = ref
         self._folder = inside(folder) if folder else ""
         self._remote = remote
         self._limit = limit
+        self._excluded = excluded
         self._blobs: dict[str, str] = {}
         self._listing: Listing | None = None
         self._warnings: tuple[str, ...] = ()
@@ -187,7 +206,8 @@ class GitTree:
         return Listing(commit, files, tuple(problems))
 
     def _wanted(self, path: str) -> bool:
-        return not self._folder or path.startswith(self._folder + "/")
+        inside_folder = not self._folder or path.startswith(self._folder + "/")
+        return inside_folder and path not in self._excluded
 
     def _sizes(self, blobs: Sequence[str]) -> list[int]:
         lines = self._batch("--batch-check=%(objectsize)", blobs).split(b"\n")[:-1]

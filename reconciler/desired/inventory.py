@@ -16,7 +16,7 @@ from reconciler.desired.host_vars import make_host
 from reconciler.desired.tree import file_version
 from reconciler.errors import InventoryError
 from reconciler.model.host import Host
-from reconciler.settings import bin_dir, child_environment
+from reconciler.settings import bin_dir, child_environment, utf8_locale
 
 _DEADLINE = 120.0
 _DYNAMIC_INTERVAL = 60.0
@@ -105,7 +105,7 @@ class Inventory:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=child_environment(_ENVIRONMENT),
+            env=child_environment(_ENVIRONMENT | utf8_locale()),
             start_new_session=True,  # so that a script that hangs can be ended together with Ansible
         ) as process:
             try:

@@ -28,8 +28,8 @@ class ParsedFile:
         origins: ``Kind/name`` and place.
         macs: MAC as a number, and machine's name with the interface's index.
         templates: Paths of the XML templates that are named.
-        drafts: Machines with mistakes as far as they can be read, only ever checked: their place, and
-            ``Kind/name`` where known.
+        drafts: Machines with mistakes as far as they are right, only ever checked: ``Kind/name`` (empty if
+            unknown), place and machine.
         problems: Mistakes of the file and of its manifests, each by itself.
         broken: ``Kind/name`` of manifests with such a mistake.
         unreadable: It may hold manifests that nobody knows of.
@@ -69,11 +69,14 @@ def parse_file(
     problems: list[Problem] = []
     objects: list[tuple[str, Object]] = []
     origins: list[tuple[str, Origin]] = []
+    drafts: list[tuple[str, Origin, VirtualMachine]] = []
     earlier = dict(before.objects) if before is not None else {}
     unreadable = False
     try:
         for document in documents(content, file):
-            made = decode(document, problems, pool)
+            left: list[tuple[str, VirtualMachine]] = []
+            made = decode(document, problems, pool, left)
+            drafts += [(key, Origin(file, document.line), draft) for key, draft in left]
             if made is not None:
                 key = f"{made.kind}/{made.name}"
                 objects.append((key, _same(earlier.get(key), made)))
@@ -81,7 +84,15 @@ def parse_file(
     except DesiredStateError as error:
         problems += error.problems
         unreadable = True
-    return _summary(version, digest, objects, origins, problems, unreadable)
+    summary = _summary(version, digest, objects, origins, problems)
+    if not drafts and not unreadable:
+        return summary
+    return replace(
+        summary,
+        drafts=tuple(drafts),
+        templates=summary.templates + tuple(path for *_, one in drafts if (path := template_path(one))),
+        unreadable=summary.unreadable or unreadable,
+    )
 
 
 def _same(earlier: Object | None, made: Object) -> Object:
@@ -94,7 +105,6 @@ def _summary(
     objects: list[tuple[str, Object]],
     origins: list[tuple[str, Origin]],
     problems: list[Problem],
-    unreadable: bool,
 ) -> ParsedFile:
     machines = tuple((one.name, one) for _, one in objects if isinstance(one, VirtualMachine))
     return ParsedFile(
@@ -108,5 +118,5 @@ def _summary(
         templates=tuple({path for _, one in objects if (path := template_path(one))}),
         problems=tuple(problems),
         broken=tuple({problem.object for problem in problems if problem.object}),
-        unreadable=unreadable or any(not problem.object for problem in problems),
+        unreadable=any(not problem.object for problem in problems),
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.desired.check import Catalog, check, is_template_path
+from reconciler.desired.check import Catalog, check, check_draft, is_template_path
 from reconciler.desired.decode import Mistake, SharedParts
 from reconciler.desired.git import GitTree
 from reconciler.desired.images import ImageFile, ImageFiles
 from reconciler.desired.parsed import ParsedFile, parse_file
-from reconciler.desired.tree import FolderTree, Listing, Tree, refused
+from reconciler.desired.tree import Excluded, FolderTree, Listing, Tree, refused
 from reconciler.desired.yaml_file import Document, documents, show_path
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.config import SourceConfig
@@ -22,23 +22,29 @@ from reconciler.model.desired import DesiredState, Origin
 from reconciler.model.manifest import Image, InstanceType, VirtualMachine
 
 
-def open_source(config: SourceConfig, base: Path, digests: Path | None = None) -> Source:
+def open_source(
+    config: SourceConfig, base: Path, digests: Path | None = None, exclude: Sequence[Path] = ()
+) -> Source:
     """The source that a configuration names.
 
     Args:
         config: Where the desired state is.
         base: Where a relative path starts.
         digests: A file that remembers the digests of images between processes, or None.
+        exclude: Inventories, which may lie between the manifests: these files and folders, and the
+            ``group_vars`` and ``host_vars`` beside them, are no manifests. A relative path starts at the root
+            of the source.
 
     Raises:
         DesiredStateError: ``source.folder`` leads out of the source.
     """
     root = base / config.path
+    left_out = Excluded(root, exclude)
     tree: Tree
     if config.git:
-        tree = GitTree(root, config.ref, config.folder, config.remote, config.max_file_size)
+        tree = GitTree(root, config.ref, config.folder, config.remote, config.max_file_size, left_out)
     else:
-        tree = FolderTree(root, config.folder, config.max_file_size)
+        tree = FolderTree(root, config.folder, config.max_file_size, left_out)
     return Source(tree, ImageFiles(digests))
 
 
@@ -241,6 +247,11 @@ class Source:
             for (key, one), (_, origin) in zip(file.objects, file.origins, strict=True)
             for mistake in check(one, catalog)
         )
+        findings += tuple(
+            _Finding(key, origin, mistake)
+            for key, origin, draft in file.drafts
+            for mistake in check_draft(draft, catalog)
+        )
         self._checked[path] = (file, catalog, findings)
         return findings
 
@@ -266,11 +277,12 @@ class Source:
         first: dict[int, tuple[str, int]] = {}
         for file in self._files.values():
             for mac, (name, index) in file.macs:
-                other, _ = first.setdefault(mac, (name, index))
-                if other != name:
+                other, at = first.setdefault(mac, (name, index))
+                if (other, at) != (name, index):
                     key = f"VirtualMachine/{name}"
                     origin = origins[f"VirtualMachine/{other}"]
-                    message = f"the MAC {_show_mac(mac)} belongs to {other} too ({_show(origin)})"
+                    owner = f"interfaces[{at}]" if other == name else other
+                    message = f"the MAC {_show_mac(mac)} belongs to {owner} too ({_show(origin)})"
                     path = ("spec", "interfaces", index, "mac")
                     yield _Finding(key, origins[key], Mistake(path, message))
 

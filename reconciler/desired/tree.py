@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Final, Protocol
 
 from reconciler.errors import DesiredStateError, Problem
 
@@ -17,6 +17,8 @@ _CLOCK_TICK = 20_000_000
 
 Content = bytes | Problem
 """A file's bytes, or why they cannot be had."""
+
+_VARIABLES = ("group_vars", "host_vars")
 
 OWN_FILES = frozenset(["reconciler.yaml", "reconciler.yml"])
 """Our configuration may lie at the root of the source; it is no manifest."""
@@ -69,6 +71,35 @@ def is_manifest_file(path: str) -> bool:
     return path.endswith((".yaml", ".yml")) and "/." not in f"/{path}" and path not in OWN_FILES
 
 
+class Excluded:
+    """Inventories between the manifests, with the variables that Ansible looks for beside them.
+
+    Args:
+        root: Root of the source.
+        paths: Files and folders; a relative one starts at `root`.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[Path] = ()) -> None:
+        top = os.path.realpath(root)
+        self._names: set[str] = set()
+        for path in paths:
+            full = root / path
+            found = [full, Path(os.path.realpath(full))]
+            if not full.is_dir():
+                found += [each.parent / name for each in tuple(found) for name in _VARIABLES]
+            for each in found:
+                real = f"{os.path.realpath(each.parent)}{os.sep}{each.name}"
+                if real.startswith(f"{top}{os.sep}"):
+                    self._names.add(os.path.relpath(real, top).replace(os.sep, "/"))
+
+    def __contains__(self, path: str) -> bool:
+        """True for a file that `paths` name, or that lies below."""
+        return any(path == name or path.startswith(f"{name}/") for name in self._names)
+
+
+NOTHING_EXCLUDED: Final = Excluded(Path())
+
+
 def refused(file: str | Path, message: str, hint: str = "") -> DesiredStateError:
     """An error about a file or a source as a whole."""
     return DesiredStateError([Problem(str(file), 0, 0, "", message)], hint=hint)
@@ -90,12 +121,14 @@ class FolderTree:
         root: The folder.
         folder: Only what lies below this folder of it; empty for all.
         limit: Bytes that a file may have.
+        excluded: What is no manifest though it looks like one.
     """
 
-    def __init__(self, root: Path, folder: str, limit: int) -> None:
+    def __init__(self, root: Path, folder: str, limit: int, excluded: Excluded = NOTHING_EXCLUDED) -> None:
         self.root = root
         self._start = inside(folder) if folder else ""
         self._limit = limit
+        self._excluded = excluded
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -112,7 +145,7 @@ class FolderTree:
         if not start.is_dir():
             word = "is not a folder" if start.exists() else "does not exist"
             raise refused(start, f"the source {word}", hint="set source.path, or use --source")
-        walk = _Walk(self.root)
+        walk = _Walk(self.root, self._excluded)
         walk.folder(start, self._start)
         walk.links()
         return Listing(None, dict(sorted(walk.files.items())), tuple(walk.problems))
@@ -169,8 +202,9 @@ def file_version(about: os.stat_result, now: int) -> Hashable:
 class _Walk:
     """One walk over a folder: real files first, so that a link to one of them adds nothing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, excluded: Excluded) -> None:
         self._root = os.path.realpath(root)
+        self._excluded = excluded
         self._now = time.time_ns()
         self._seen_folders: set[str] = set()
         self._seen_files: set[str] = set()
@@ -191,7 +225,7 @@ class _Walk:
             self.problems.append(Problem(name or ".", 0, 0, "", f"cannot be read: {error.strerror}"))
             return
         for entry in found:
-            if not entry.name.startswith("."):
+            if not entry.name.startswith(".") and not self._is_excluded(f"{real}/{entry.name}"):
                 self._entry(entry, f"{name}/{entry.name}" if name else entry.name, real)
 
     def _entry(self, entry: os.DirEntry[str], name: str, parent: str) -> None:
@@ -208,12 +242,17 @@ class _Walk:
         while self._links:
             path, name = self._links.pop()
             real = os.path.realpath(path)
+            if self._is_excluded(real):
+                continue
             if Path(real).is_dir():
                 if self._stays_inside(real, name):
                     self.folder(path, name)
             elif is_manifest_file(name) and real not in self._seen_files and self._stays_inside(real, name):
                 self._seen_files.add(real)
                 self._file(Path(real), name)
+
+    def _is_excluded(self, real: str) -> bool:
+        return real.removeprefix(self._root + os.sep) in self._excluded
 
     def _file(self, file: os.DirEntry[str] | Path, name: str) -> None:
         try:

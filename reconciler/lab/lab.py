@@ -41,6 +41,9 @@ OWN_FILES: Final = (
 HIDDEN_ON_HOSTS: Final = ("/run", "/proc", "/sys", "/var/run", "/etc/libvirt", "/var/lib/libvirt")
 """Folders that a host replaces by its own, so that a lab in one of them would be out of its sight."""
 
+NEW_LAB: Final = 3
+"""Hosts of a new lab."""
+
 Progress = Callable[[str], None]
 
 Result = TypeVar("Result")
@@ -136,6 +139,11 @@ class Lab:
         numbered = sorted((int(path.name.removeprefix(prefix)), path) for path in folders)
         return tuple(LabHost(path.name, index, path, wiring) for index, path in numbered)
 
+    @property
+    def size(self) -> int:
+        """The number of hosts that the lab has; of a new one, that it gets unless told otherwise."""
+        return max((host.index for host in self.hosts), default=NEW_LAB)
+
     def host(self, name: str) -> LabHost:
         """The host of that name.
 
@@ -168,17 +176,18 @@ class Lab:
 
     # -- up ----------------------------------------------------------------------------------------
 
-    def up(self, hosts: int = 3, *, pool_size: int | None = None) -> tuple[LabHost, ...]:
+    def up(self, hosts: int | None = None, *, pool_size: int | None = None) -> tuple[LabHost, ...]:
         """Bring up at least `hosts` hosts; healthy ones are kept, broken ones mended.
 
         Args:
-            hosts: Number of hosts; a lab that has more keeps them.
+            hosts: Number of hosts; a lab that has more keeps them. None: those it has, three for a new one.
             pool_size: Bytes that each default pool can hold, or None for the disk's free space.
 
         Raises:
             LabError: This machine cannot, or a host does not answer.
         """
         preflight(self.directory)
+        hosts = self.size if hosts is None else hosts
         if not 1 <= hosts <= network.MAX_HOSTS:
             raise LabError(f"a lab has 1 to {network.MAX_HOSTS} hosts, not {hosts}")
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -133,7 +133,8 @@ class Config(Manifest):
     Attributes:
         owner: Name of this installation in the mark of its domains.
         source: The desired state.
-        inventory: Ansible inventories: files, folders, scripts.
+        inventory: Ansible inventories: files, folders, scripts. One that lies in the source is
+            not read as manifests, nor are the folders of variables beside it.
         hosts: Which hosts of the inventory are libvirt hosts of ours: an Ansible pattern, ``all`` by default.
         state_dir: Store and artifacts. Without it RECONCILER_STATE_DIR, else /var/lib/reconciler for root and
             ~/.local/state/reconciler for others.

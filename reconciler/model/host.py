@@ -90,6 +90,9 @@ class ObservedHost:
         bridges: Names of bridges, or None where the host cannot tell.
         pools: By name.
         domains: All domains, ours or not, by UUID.
+        uuid: The machine's own (SMBIOS's, or ``host_uuid`` of libvirtd.conf); empty where libvirt does not
+            tell, or tells one that many boards have.
+        nics: Its network devices, each with its MAC, without guests' taps; empty where libvirt does not tell.
     """
 
     name: str
@@ -107,6 +110,8 @@ class ObservedHost:
     bridges: frozenset[str] | None = None
     pools: Mapping[str, Pool] = field(default_factory=dict)
     domains: Mapping[str, ObservedDomain] = field(default_factory=dict)
+    uuid: str = ""
+    nics: frozenset[str] = frozenset()
 
     @property
     def known(self) -> bool:

@@ -121,7 +121,7 @@ Mac = Annotated[
 ]
 
 
-class Contradictions(ValueError):
+class ContradictionError(ValueError):
     """Fields that do not go together; pydantic stops at a ValueError, so one carries them all.
 
     Attributes:
@@ -136,7 +136,7 @@ class Contradictions(ValueError):
 def _refuse(messages: Iterable[str]) -> None:
     found = list(messages)
     if found:
-        raise Contradictions(found)
+        raise ContradictionError(found)
 
 
 class Manifest(BaseModel):

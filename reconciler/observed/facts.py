@@ -9,6 +9,10 @@ from xml.etree.ElementTree import Element
 
 import libvirt
 
+# What boards say whose maker never wrote a UUID. libvirt itself turns down those of one digit only.
+_NOBODYS_UUIDS = frozenset({"03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"})
+# Network devices that come and go with guests, and the loopback that every host has.
+_PASSING = ("lo_", "vnet", "tap", "macvtap", "veth")
 # Every x86 emulator brings its own BIOS, whether or not libvirt has a descriptor for it.
 _BIOS_ARCHES = ("x86_64", "i686")
 
@@ -25,10 +29,12 @@ class Facts:
     hypervisor_version: str
     machines: frozenset[str]
     firmwares: frozenset[str]
+    uuid: str
+    nics: frozenset[str]
 
 
 def read_facts(raw: libvirt.virConnect) -> Facts:
-    """Ask everything, in half a dozen calls.
+    """Ask everything, in a handful of calls.
 
     Raises:
         libvirt.libvirtError: The host does not answer.
@@ -45,7 +51,26 @@ def read_facts(raw: libvirt.virConnect) -> Facts:
         hypervisor_version=_hypervisor_version(raw),
         machines=frozenset(_machines(capabilities, arch)),
         firmwares=_firmwares(raw, arch),
+        uuid=_uuid(capabilities),
+        nics=_nics(raw),
     )
+
+
+def _uuid(capabilities: Element) -> str:
+    """Empty for the test driver, which has none, and for one that is no single machine's."""
+    uuid = (capabilities.findtext("host/uuid") or "").strip().lower()
+    return "" if uuid in _NOBODYS_UUIDS or len(set(uuid.replace("-", ""))) < 2 else uuid
+
+
+def _nics(raw: libvirt.virConnect) -> frozenset[str]:
+    """``net_eth0_52_54_00_00_00_01`` and so on. Unlike the host's name this asks no name service."""
+    try:
+        devices = raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
+    except libvirt.libvirtError as error:
+        raise_unless_unsupported(error)
+        return frozenset()
+    names = [str(device.name()) for device in devices]
+    return frozenset([name for name in names if not name.removeprefix("net_").startswith(_PASSING)])
 
 
 def _memory(raw: libvirt.virConnect, info_mebibytes: int) -> int:

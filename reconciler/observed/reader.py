@@ -106,6 +106,8 @@ class HostReader:
             bridges=bridges,
             pools=pools,
             domains=domains,
+            uuid=facts.uuid,
+            nics=facts.nics,
         )
         if observed != self._last:
             self._last = observed

@@ -6,6 +6,7 @@ error on inside its message, so the text decides.  The first rule that matches w
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import libvirt
 
 from reconciler.errors import HostError
 from reconciler.model.host import Host, HostStatus
+from reconciler.observed.uri import parse_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,25 @@ def explain_text(host: Host, text: str, *, denied: bool = False) -> HostError:
     rule = next((rule for rule in _RULES if rule.pattern.search(text)), _UNKNOWN)
     if denied and rule.status is not HostStatus.DENIED:
         rule = next(rule for rule in reversed(_RULES) if rule.status is HostStatus.DENIED)
+    if rule.status is HostStatus.KEY_REFUSED:
+        rule = _unreadable_key(host) or rule
     said = _last_words(text)
     message = f"{rule.words} ({said})" if said else rule.words
     return HostError(host.name, rule.status.value, message, hint=rule.remedy)
+
+
+def _unreadable_key(host: Host) -> _Rule | None:
+    """Ssh goes on without a key file that it cannot read, and says only that the host wants a key."""
+    file = parse_uri(host.uri).params.get("keyfile")
+    if not file:
+        return None
+    try:
+        os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        words = f"we cannot read the key file {file}: {error.strerror}"
+        remedy = "correct ansible_ssh_private_key_file, or let the user that reconciler runs as read the file"
+        return _rule(HostStatus.KEY_REFUSED, "", words, remedy)
+    return None
 
 
 def slow(host: Host) -> HostError:

@@ -37,6 +37,7 @@ from reconciler.planner.names import ROOT
 from reconciler.planner.resolve import volume_path, wanted_disks
 from reconciler.planner.runstate import starts_new
 from reconciler.planner.steps import Steps
+from reconciler.planner.words import field_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def _redefine(steps: Steps, work: Update, after: Sequence[str]) -> list[str]:
     fields = tuple(d.change.path for d in (*work.verdict.now, *waiting) if d.persistent)
     if not fields and not work.renew:
         return []
-    reason = f"changed: {', '.join(fields)}" if fields else "the mark is renewed"
+    reason = f"changed: {', '.join(field_name(path) for path in fields)}" if fields else "the mark is renewed"
     redefine = Redefine(work.config, work.applied, fields or ("metadata",), work.plan.template)
     return [steps.add(redefine, reason, after=after)]
 

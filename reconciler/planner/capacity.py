@@ -14,6 +14,7 @@ from reconciler.planner.diff import mark_of
 from reconciler.planner.index import FleetIndex
 from reconciler.planner.newcomer import Newcomer
 from reconciler.planner.resolve import find_volume, wanted_disks
+from reconciler.planner.same_host import Twins, told
 from reconciler.planner.situation import Situation
 
 
@@ -61,12 +62,15 @@ def capacities(
     index: FleetIndex,
     newcomers: Mapping[str, Newcomer],
     leaving: Mapping[str, ObservedDomain],
+    same: Twins,
 ) -> tuple[HostCapacity, ...]:
-    """What every host of the inventory has to give, by name."""
+    """What every host of the inventory has to give, by name; one that it has twice gives nothing."""
     promised = _promised(situation, index, newcomers)
     return tuple(
-        _capacity(situation, situation.hosts[name], leaving, promised.get(name, ()))
-        for name in sorted(situation.hosts)
+        _capacity(situation, host, leaving, promised.get(host.name, ()))
+        if host.name not in same
+        else _nothing(host, told(same[host.name]), promised.get(host.name, ()))
+        for _, host in sorted(situation.hosts.items())
     )
 
 
@@ -75,15 +79,7 @@ def _capacity(
 ) -> HostCapacity:
     observed = situation.fleet.get(host.name)
     if observed is None or not observed.known:
-        return HostCapacity(
-            name=host.name,
-            alive=False,
-            message=situation.why_unknown(host.name),
-            maintenance=host.maintenance,
-            labels=host.labels,
-            default_pool=host.pool,
-            tenants=tuple(promised),
-        )
+        return _nothing(host, str(observed.status) if observed else "", promised)
     return HostCapacity(
         name=host.name,
         alive=True,
@@ -99,6 +95,18 @@ def _capacity(
         networks=observed.networks,
         bridges=observed.bridges,
         tenants=(*_tenants(situation, observed, leaving), *promised),
+    )
+
+
+def _nothing(host: Host, why: str, promised: Iterable[Tenant]) -> HostCapacity:
+    return HostCapacity(
+        name=host.name,
+        alive=False,
+        message=why,
+        maintenance=host.maintenance,
+        labels=host.labels,
+        default_pool=host.pool,
+        tenants=tuple(promised),
     )
 
 

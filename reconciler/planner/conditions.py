@@ -10,9 +10,13 @@ from reconciler.model.domain import DomainState, ObservedDomain
 from reconciler.model.manifest import RunStrategy, VirtualMachine
 from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus, ConditionType
+from reconciler.model.units import format_size
 from reconciler.planner.diff import mark_of
+from reconciler.planner.fields import enough_memory
+from reconciler.planner.ignore import ignored
 from reconciler.planner.situation import Memo
 from reconciler.planner.survey import Survey
+from reconciler.planner.words import named
 
 Verdict = tuple[ConditionStatus, str, str]
 """Status, reason and message."""
@@ -182,19 +186,37 @@ def _synced(case: _Case) -> Verdict:
     if trouble is not None:
         return _FALSE, *trouble[1:]
     if case.change is None:
-        return _TRUE, "InSync", ""
+        return _balloon(case) or (_TRUE, "InSync", "")
     if case.actions and not case.done:
         return _FALSE, "Skipped" if case.results else "ChangesPending", case.change.reason
     return _leftovers(case.change)
 
 
+def _balloon(case: _Case) -> Verdict | None:
+    """Its guest has more memory than it shall have: that is the guest's to change, and nothing to act on."""
+    if (
+        case.vm is None
+        or case.domain is None
+        or case.domain.live is None
+        or "memory" in ignored(case.vm.spec.ignore)
+    ):
+        return None
+    mark = mark_of(case.domain)
+    wanted, running = mark.config.memory if mark else None, case.domain.live.memory
+    if wanted is None or running is None or enough_memory(running, wanted):
+        return None
+    told, much = format_size(wanted), format_size(running)
+    message = f"it has {much} of memory: its guest is asked to give back what is above {told}"
+    return _FALSE, "BalloonPending", message
+
+
 def _leftovers(change: Change) -> Verdict:
     """What is not done although everything was that could be."""
-    waiting = [field.path for field in change.deferred if field.impact is not Impact.NONE]
+    waiting = [field for field in change.deferred if field.impact is not Impact.NONE]
     if waiting:
-        return _FALSE, "ChangesWait", f"waiting for consent: {', '.join(waiting)}"
+        return _FALSE, "ChangesWait", f"waiting for consent: {named(waiting)}"
     if change.deferred:
-        return _FALSE, "Drifted", f"only reported: {', '.join(field.path for field in change.deferred)}"
+        return _FALSE, "Drifted", f"only reported: {named(change.deferred)}"
     return _TRUE, "Applied", change.reason
 
 
@@ -210,8 +232,8 @@ def _placed(case: _Case) -> Verdict:
 def _waiting(case: _Case, impact: Impact, some: str, none: str) -> Verdict:
     if case.domain is None and case.blocked is not None and case.blocked.reason in _OUT_OF_SIGHT:
         return _UNKNOWN, case.blocked.reason, case.blocked.message
-    paths = [field.path for field in case.change.deferred if field.impact is impact] if case.change else []
-    if not paths:
+    fields = [field for field in case.change.deferred if field.impact is impact] if case.change else []
+    if not fields:
         return _FALSE, none, ""
     policy = "Restart" if impact is Impact.RESTART else "Replace"
-    return _TRUE, some, f"{', '.join(paths)}: set updatePolicy: {policy} to let it happen"
+    return _TRUE, some, f"{named(fields)}: set updatePolicy: {policy} to let it happen"

@@ -78,19 +78,20 @@ def _scalar(field: Field, seen: Sides) -> Difference | None:
     hot = live is not None and not field.satisfied(wanted, running)
     if not (persistent or hot):
         return None
-    stubborn = hot and not persistent and field.name == "memory" and _balloon_does_not_follow(seen)
+    if hot and not persistent and field.name == "memory" and _balloon_is_told(seen):
+        return None
     return Difference(
         change=FieldChange(
             path=field.name,
             before=running if hot else kept,
             after=wanted,
-            impact=Impact.NONE if stubborn else _impact(field, seen, hot),
+            impact=_impact(field, seen, hot),
             drift=_drifted(field, seen, persistent),
         ),
         covers=field.name,
         persistent=persistent and field.name != "autostart",
         live=hot,
-        reported=field.reported or stubborn,
+        reported=field.reported,
     )
 
 
@@ -126,10 +127,12 @@ def _drifted(field: Field, seen: Sides, persistent: bool) -> bool:
     return field.satisfied(wanted, getattr(started.config, field.name))
 
 
-def _balloon_does_not_follow(seen: Sides) -> bool:
-    """The running guest was asked for this much already, and still has all that it started with.
+def _balloon_is_told(seen: Sides) -> bool:
+    """The running guest was started with this wish, and has more memory than that.
 
-    It has no balloon driver (or none yet).  Asking again every tick would never end.
+    It starts with its maximum and gives back what is too much within seconds, or never if it has no balloon
+    driver.  Asking again every tick would never end, and is no use either way: `conditions` tells of it.
+    Nobody can tell this from a ``setmem --live`` by hand to more, which is therefore left alone too.
     """
     live, started = seen.domain.live, seen.domain.applied_live
     return (
@@ -138,7 +141,6 @@ def _balloon_does_not_follow(seen: Sides) -> bool:
         and seen.wanted.memory is not None
         and started.config.memory is not None
         and same_memory(seen.wanted.memory, started.config.memory)
-        and live.memory == live.max_memory
         and enough_memory(seen.wanted.memory, live.memory or 0)
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.model.domain import Applied, ObservedDomain
 from reconciler.model.placement import Decision
 from reconciler.model.plan import Blocked, Change, FieldChange, Impact, Verb
+from reconciler.model.units import format_size
 from reconciler.planner import actions
 from reconciler.planner.actions import Place, Update
 from reconciler.planner.blueprint import Blueprint, applied_state, image_identity
@@ -20,6 +21,7 @@ from reconciler.planner.newcomer import Newcomer
 from reconciler.planner.outcome import UNCHANGED, Outcome
 from reconciler.planner.resolve import CannotResolveError, domain_config, find_volume
 from reconciler.planner.steps import Steps
+from reconciler.planner.words import named
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def _replacement(task: Task, domain: ObservedDomain, verdict: Verdict, new_uid: 
     """Remove the machine and make it anew on the same host, with a new uid and the MACs it had."""
     plan, place, mark = task.plan, task.place, _mark(domain)
     if mark.protect or plan.vm.spec.protect:
-        paths = ", ".join(d.change.path for d in verdict.now if d.change.impact is Impact.REPLACE)
+        paths = named(d.change for d in verdict.now if d.change.impact is Impact.REPLACE)
         message = (
             f"a change of {paths} needs a new machine, but it is protected: undo it, or set protect: false"
         )
@@ -213,24 +215,32 @@ def _taken(domain: ObservedDomain, mark: Applied) -> frozenset[str]:
 
 def _why(verdict: Verdict, renew: bool) -> str:
     """One sentence for people."""
-    drifted = [change.path for change in verdict.fields if change.drift]
-    moved = [change.path for change in verdict.fields if not change.drift]
+    drifted = [change for change in verdict.fields if change.drift]
+    moved = [change for change in verdict.fields if not change.drift]
     parts = []
     if moved:
-        parts.append(f"the manifest changed: {', '.join(moved)}")
+        parts.append(f"the manifest changed: {named(moved)}")
     if drifted:
-        parts.append(f"the host drifted: {', '.join(drifted)}")
+        parts.append(f"the host drifted: {named(drifted)}")
     if not parts and renew:
         parts.append("the manifest changed")
-    waiting = [change.path for change in verdict.deferred if change.impact is not Impact.NONE]
+    waiting = [change for change in verdict.deferred if change.impact is not Impact.NONE]
     if waiting:
-        parts.append(f"waiting for consent: {', '.join(waiting)}")
-    return "; ".join(parts) or "a difference that is only reported"
+        parts.append(f"waiting for consent: {named(waiting)}")
+    return "; ".join(parts) or "; ".join(_reported(change) for change in verdict.deferred)
+
+
+def _reported(change: FieldChange) -> str:
+    """Why nothing is done about a difference."""
+    if change.path == "state":
+        return f"it is {change.before}, and to go on is left to people: `virsh resume` continues it"
+    return f"{named([change])} differs, and that is only reported"
 
 
 def _refusal(difference: Difference) -> str:
     change = difference.change
-    return f"{change.path} would go from {change.before} to {change.after} bytes; disks never shrink: undo it"
+    before, after = format_size(change.before), format_size(change.after)
+    return f"{change.path} would go from {before} to {after}; disks never shrink: undo it"
 
 
 def _blocked(vm: str, reason: str, message: str, host: str, decision: Decision | None = None) -> Outcome:

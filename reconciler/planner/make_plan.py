@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from reconciler.model.domain import ObservedDomain
 from reconciler.model.placement import Decision, Phase
 from reconciler.model.plan import Action, Blocked, Plan, Verb
+from reconciler.planner import same_host
 from reconciler.planner.actions import Place
 from reconciler.planner.blueprint import Blueprint, blueprint
 from reconciler.planner.machine import Task, plan_creation, plan_deletion, plan_located
@@ -173,12 +174,13 @@ class _Planning:
 
     def _refusal(self, newcomer: Newcomer, decision: Decision | None) -> tuple[str, str] | None:
         """Why this decision cannot be followed; a third party's allocator is not taken at its word."""
-        if decision is None:
-            return "NoHostFits", "the allocator gave no answer"
-        if decision.host is None:
-            return "NoHostFits", decision.message or "no host fits"
+        if decision is None or decision.host is None:
+            given = decision.message or "no host fits" if decision else "the allocator gave no answer"
+            return "NoHostFits", given
         if not self.situation.known(decision.host):
             return "HostUnknown", f"the allocator chose {self.situation.why_unknown(decision.host)}"
+        if decision.host in self.survey.same:
+            return same_host.REASON, same_host.told(self.survey.same[decision.host])
         if newcomer.only not in (None, decision.host) or decision.host in newcomer.not_on:
             return "NoHostFits", f"the allocator chose {decision.host}, where it cannot be"
         staying = sorted(set(decision.after) - self.survey.leaving.keys())

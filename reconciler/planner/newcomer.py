@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from reconciler.model.domain import ObservedDomain
 from reconciler.model.manifest import VirtualMachine
 from reconciler.model.placement import Phase, Record
 from reconciler.model.plan import Blocked
+from reconciler.planner import same_host
 from reconciler.planner.index import FleetIndex, Kept
 from reconciler.planner.situation import Situation
 
@@ -40,7 +42,9 @@ _REASONS = {
 }
 
 
-def newcomer(vm: VirtualMachine, situation: Situation, index: FleetIndex) -> Newcomer | Blocked:
+def newcomer(
+    vm: VirtualMachine, situation: Situation, index: FleetIndex, same: same_host.Twins
+) -> Newcomer | Blocked:
     """Where a machine that no host shows may be made, or why not now."""
     name = vm.metadata.name
     record = situation.records.get(name)
@@ -48,6 +52,9 @@ def newcomer(vm: VirtualMachine, situation: Situation, index: FleetIndex) -> New
     found = _on_record(record, situation, kept) if record else _off_record(name, situation, kept)
     if isinstance(found, Blocked):
         return found
+    needed = found.only or vm.spec.placement.host
+    if needed is not None and needed in same:
+        return same_host.blocked(name, needed, same)
     return _checked(vm, found, index)
 
 
@@ -57,7 +64,7 @@ def _on_record(record: Record, situation: Situation, kept: Kept) -> Newcomer | B
         what = "its kept disks lie there" if record.phase is Phase.RETAINED else "it may still run there"
         message = (
             f"{situation.why_unknown(record.host)}, and {what}. It is made nowhere else until the host "
-            f"answers; if you know that it is off for good: `reconciler hosts declare-dead {record.host}`"
+            f"answers; {situation.remedy(record.host)}"
         )
         return Blocked(name, "HostUnknown", message, host=record.host)
     if record.host not in kept.get(record.uid, ()):
@@ -90,13 +97,17 @@ def _still_suits(vm: str, situation: Situation, host: str) -> bool:
 def _off_record(name: str, situation: Situation, places: Kept) -> Newcomer | Blocked:
     if situation.never_seen:
         host = min(situation.never_seen)
+        mend = "" if situation.declarable(host) else f"{situation.remedy(host)}, or "
         message = (
             f"nothing is known about it, and {situation.why_unknown(host)} and was never seen: it may run "
-            f"there. If it cannot: `reconciler hosts assume-empty {host}`"
+            f"there; {mend}if it cannot: `reconciler hosts assume-empty {host}`"
         )
         return Blocked(name, "HostUnknown", message, host=host)
     if not places:
-        return Newcomer(name)
+        lost = situation.dead.get(name)
+        return (
+            Newcomer(name, reason=_loss(situation.desired.machines[name], lost)) if lost else Newcomer(name)
+        )
     if len(places) > 1:
         listing = "; ".join(f"{uid} on {', '.join(hosts)}" for uid, hosts in sorted(places.items()))
         message = (
@@ -111,23 +122,23 @@ def _off_record(name: str, situation: Situation, places: Kept) -> Newcomer | Blo
     return Newcomer(name, uid=uid, only=only, reason=_REASONS[Phase.RETAINED])
 
 
+def _loss(vm: VirtualMachine, record: Record) -> str:
+    """Why it is made anew although it was there, and what that costs."""
+    why = f"{record.host} was declared dead"
+    spec = vm.spec
+    if spec.image is None and spec.root_disk is None and not spec.disks:
+        return why
+    start = f"from its image {spec.image}" if spec.image else "with blank disks"
+    return f"{why}; its disks stay there and it starts {start}"
+
+
 def _checked(vm: VirtualMachine, found: Newcomer, index: FleetIndex) -> Newcomer | Blocked:
-    """The same, unless a domain that is not ours stands in the way."""
-    name = found.vm
-    if found.uid is not None:
-        stranger = index.by_uuid.get(found.uid)
-        if stranger is not None:
-            message = (
-                f"its domain {stranger.name!r} on {stranger.host} is there but lost our mark: "
-                f"`reconciler adopt {stranger.host}/{stranger.name}` takes it back"
-            )
-            return Blocked(name, "MarkLost", message, host=stranger.host)
-        user = index.strangers_disks.get(found.uid)
-        if user is not None:
-            message = f"a disk of it is used by the domain {user.name!r} on {user.host}, which is not ours"
-            return Blocked(name, "DiskInUse", message, host=user.host)
-    not_on = frozenset(domain.host for domain in index.by_domain_name.get(name, ()))
-    pinned = vm.spec.placement.host
+    """The same, unless a domain that is not ours or its own disks stand in the way."""
+    name, pinned = found.vm, vm.spec.placement.host
+    taken = _taken(found, index)
+    if taken is not None:
+        return taken
+    in_the_way = {domain.host: domain for domain in index.by_domain_name.get(name, ())}
     if found.only is not None and pinned not in (None, found.only):
         message = (
             f"its disks lie on {found.only}, but placement.host says {pinned}: set it to {found.only}, "
@@ -135,10 +146,44 @@ def _checked(vm: VirtualMachine, found: Newcomer, index: FleetIndex) -> Newcomer
         )
         return Blocked(name, "DisksElsewhere", message, host=found.only)
     needed = found.only or pinned
-    if needed is not None and needed in not_on:
+    if needed is not None and needed in in_the_way:
         message = (
             f"{needed} has a domain called {name!r} that is not ours: rename or remove it, "
             f"or `reconciler adopt {needed}/{name}`"
         )
-        return Blocked(name, "NameTaken", message, host=needed)
-    return Newcomer(found.vm, found.uid, found.only, not_on, found.generation, found.reason)
+        refusal = Blocked(name, "NameTaken", message, host=needed)
+        return _refused(refusal, in_the_way[needed], "its name is taken by the domain")
+    return replace(found, not_on=frozenset(in_the_way))
+
+
+def _taken(found: Newcomer, index: FleetIndex) -> Blocked | None:
+    """Why it cannot have the uid and the disks that it had: a domain that is not ours has them."""
+    if found.uid is None:
+        return None
+    stranger = index.by_uuid.get(found.uid)
+    if stranger is not None:
+        message = (
+            f"its domain {stranger.name!r} on {stranger.host} is there but lost our mark: "
+            f"`reconciler adopt {stranger.host}/{stranger.name}` takes it back"
+        )
+        return _refused(
+            Blocked(found.vm, "MarkLost", message, host=stranger.host), stranger, "it is there as the domain"
+        )
+    user = index.strangers_disks.get(found.uid)
+    if user is not None:
+        message = f"a disk of it is used by the domain {user.name!r} on {user.host}, which is not ours"
+        refusal = Blocked(found.vm, "DiskInUse", message, host=user.host)
+        return _refused(refusal, user, "a disk of it is used by the domain")
+    return None
+
+
+def _refused(refusal: Blocked, by: ObservedDomain, what: str) -> Blocked:
+    """The same, unless the domain that is in the way is another installation's: only that one may let go."""
+    owner = by.foreign_owner
+    if not owner:
+        return refusal
+    message = (
+        f"{what} {by.name!r} on {by.host}, which belongs to the installation {owner!r}: let that one forget "
+        f"it, or set owner: {owner} in reconciler.yaml if this is the same installation"
+    )
+    return replace(refusal, reason="ForeignOwner", message=message)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import ObservedDomain
-from reconciler.model.host import Fleet, Host, ObservedHost
+from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.manifest import Image, InstanceType, VirtualMachine
 from reconciler.model.placement import Record, parse_volume_name
 from reconciler.model.plan import Blocked
@@ -28,6 +28,7 @@ class Situation:
         owner: Whose marks are ours.
         never_seen: Hosts that do not answer and that this store never saw: anything of ours may run there.
         held: Machines that must wait before they are tried again, with what to tell people.
+        dead: What was on record of machines whose host an operator declared dead; not in `records`.
     """
 
     desired: DesiredState
@@ -37,17 +38,39 @@ class Situation:
     owner: str = "default"
     never_seen: frozenset[str] = frozenset()
     held: Mapping[str, Blocked] = field(default_factory=dict)
+    dead: Mapping[str, Record] = field(default_factory=dict)
 
     def known(self, host: str) -> bool:
         """True if a domain's absence on this host is evidence that it is not there."""
         return host in self.hosts and host in self.fleet and self.fleet[host].known
 
+    def listed(self, host: str) -> bool:
+        """True if the inventory has it, so that it was asked."""
+        return host in self.hosts and host in self.fleet
+
     def why_unknown(self, host: str) -> str:
-        """In words, why a host is not known."""
-        if host not in self.hosts or host not in self.fleet:
+        """In few words, why a host is not known: they are said of each of its machines."""
+        if not self.listed(host):
             return f"{host} is no longer in the inventory"
-        observed = self.fleet[host]
-        return f"{host} does not answer ({observed.message or observed.status})"
+        return f"{host} does not answer ({self.fleet[host].status})"
+
+    def trouble(self, host: str) -> str:
+        """The same with all that is known of it: said once."""
+        told = self.fleet[host].message if self.listed(host) else ""
+        return self.why_unknown(host) + (f": {told}" if told else "")
+
+    def declarable(self, host: str) -> bool:
+        """True if it may be off: it is gone from the inventory, or nothing at all answers there."""
+        return not self.listed(host) or self.fleet[host].status is HostStatus.UNREACHABLE
+
+    def remedy(self, host: str) -> str:
+        """What to do about a host that is not known.
+
+        One that shows a sign of life may well run its machines: nobody may call that dead.
+        """
+        if not self.declarable(host):
+            return f"mend it (`reconciler doctor {host}`)"
+        return f"if you know that it is off for good: `reconciler hosts declare-dead {host}`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from reconciler.model.domain import ObservedDomain
 from reconciler.model.manifest import VirtualMachine
 from reconciler.model.placement import Phase
 from reconciler.model.plan import Blocked
-from reconciler.planner import capacity
+from reconciler.planner import capacity, same_host
 from reconciler.planner.diff import mark_of
 from reconciler.planner.index import FleetIndex, index_fleet
 from reconciler.planner.newcomer import Newcomer, newcomer
@@ -31,6 +31,7 @@ class Survey:
         blocked: Machines that must be left alone now, and why.
         suspended: Machines that are observed and never changed, with their domain if they have one.
         notes: Facts about the whole, for people.
+        same: Hosts that the inventory has under several names; what is there is left alone.
     """
 
     situation: Situation
@@ -41,6 +42,7 @@ class Survey:
     blocked: Mapping[str, Blocked] = field(default_factory=dict)
     suspended: Mapping[str, ObservedDomain | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    same: same_host.Twins = field(default_factory=dict)
 
     @property
     def ours(self) -> int:
@@ -61,7 +63,7 @@ class Survey:
     @cached_property
     def capacities(self) -> tuple[HostCapacity, ...]:
         """What every host of the inventory has to give; worked out on first use."""
-        return capacity.capacities(self.situation, self.index, self.newcomers, self.leaving)
+        return capacity.capacities(self.situation, self.index, self.newcomers, self.leaving, self.same)
 
 
 def survey(situation: Situation, memo: Memo | None = None) -> Survey:
@@ -73,7 +75,8 @@ def survey(situation: Situation, memo: Memo | None = None) -> Survey:
     """
     memo = memo or Memo()
     index = index_fleet(situation.fleet, memo)
-    sorting = _Sorting(situation, index, _suspended(situation, memo))
+    same = same_host.same_hosts(situation)
+    sorting = _Sorting(situation, index, _suspended(situation, memo), same)
     sorting.desired_machines()
     sorting.surplus_machines()
     return Survey(
@@ -84,7 +87,8 @@ def survey(situation: Situation, memo: Memo | None = None) -> Survey:
         leaving=sorting.leaving,
         blocked=sorting.blocked,
         suspended=sorting.suspended,
-        notes=tuple(_notes(situation)),
+        notes=(*_notes(situation), *same_host.notes(situation, same)),
+        same=same,
     )
 
 
@@ -98,9 +102,10 @@ def _suspended(situation: Situation, memo: Memo) -> frozenset[str]:
 
 def _notes(situation: Situation) -> list[str]:
     silent = sorted(name for name in situation.hosts if not situation.known(name))
-    notes = [f"{situation.why_unknown(name)}: what runs there is unknown" for name in silent[:10]]
+    notes = [f"{situation.trouble(name)}. What runs there is unknown" for name in silent[:10]]
     if len(silent) > 10:
-        notes.append(f"{len(silent) - 10} more hosts do not answer")
+        more = len(silent) - 10
+        notes.append(f"{more} more host does not answer" if more == 1 else f"{more} more hosts do not answer")
     for name in sorted(situation.records.keys() - situation.desired.machines.keys()):
         record = situation.records[name]
         if record.phase in (Phase.PLACED, Phase.DELETING) and not situation.known(record.host):
@@ -111,10 +116,13 @@ def _notes(situation: Situation) -> list[str]:
 class _Sorting:
     """Puts every machine into its mapping."""
 
-    def __init__(self, situation: Situation, index: FleetIndex, resting: frozenset[str]) -> None:
+    def __init__(
+        self, situation: Situation, index: FleetIndex, resting: frozenset[str], same: same_host.Twins
+    ) -> None:
         self.situation = situation
         self.index = index
         self.resting = resting
+        self.same = same
         self.located: dict[str, ObservedDomain] = {}
         self.newcomers: dict[str, Newcomer] = {}
         self.leaving: dict[str, ObservedDomain] = {}
@@ -124,10 +132,10 @@ class _Sorting:
     def desired_machines(self) -> None:
         """Every machine of the desired state. The common case, seen and unproblematic, comes first."""
         ours, twins, held = self.index.ours, self.index.twins, self.situation.held
-        records, resting = self.situation.records, self.resting
+        records, resting, same = self.situation.records, self.resting, self.same
         for name, vm in self.situation.desired.machines.items():
             domain = ours.get(name)
-            if domain is None or name in held or name in resting or name in twins:
+            if domain is None or name in held or name in resting or name in twins or domain.host in same:
                 self._uncommon(name, vm)
                 continue
             record = records.get(name)
@@ -136,14 +144,17 @@ class _Sorting:
             self.located[name] = domain
 
     def _uncommon(self, name: str, vm: VirtualMachine) -> None:
+        domain = self.index.ours.get(name)
         if name in self.index.twins:
-            self.blocked[name] = _duplicate(name, self.index.twins[name])
+            self.blocked[name] = self._duplicate(name)
         elif name in self.resting:
-            self.suspended[name] = self.index.ours.get(name)
+            self.suspended[name] = domain
+        elif domain is not None and domain.host in self.same:
+            self.blocked[name] = same_host.blocked(name, domain.host, self.same)
         elif name in self.situation.held:
             self.blocked[name] = self.situation.held[name]
         else:
-            answer = newcomer(vm, self.situation, self.index)
+            answer = newcomer(vm, self.situation, self.index, self.same)
             if isinstance(answer, Blocked):
                 self.blocked[name] = answer
             else:
@@ -158,7 +169,8 @@ class _Sorting:
         if record.phase is Phase.RETAINED or self.situation.known(record.host) or domain.state.active:
             return False
         why = self.situation.why_unknown(record.host)
-        message = f"it is shut off on {domain.host}, but may run on {record.host}: {why}"
+        remedy = self.situation.remedy(record.host)
+        message = f"it is shut off on {domain.host}, but may run on {record.host}: {why}; {remedy}"
         self.blocked[name] = Blocked(name, "HostUnknown", message, host=record.host)
         return True
 
@@ -166,11 +178,13 @@ class _Sorting:
         """Every domain of ours that nobody desires."""
         desired = self.situation.desired.machines
         for name in sorted(self.index.twins.keys() - desired.keys()):
-            self.blocked[name] = _duplicate(name, self.index.twins[name])
+            self.blocked[name] = self._duplicate(name)
         for name in sorted(self.index.ours.keys() - desired.keys()):
             domain = self.index.ours[name]
             mark = mark_of(domain)
-            if name in self.situation.held:
+            if domain.host in self.same:
+                self.blocked[name] = same_host.blocked(name, domain.host, self.same)
+            elif name in self.situation.held:
                 self.blocked[name] = self.situation.held[name]
             elif mark is not None and mark.protect:
                 message = (
@@ -179,6 +193,14 @@ class _Sorting:
                 self.blocked[name] = Blocked(name, "Protected", message, host=domain.host)
             else:
                 self.leaving[name] = domain
+
+    def _duplicate(self, name: str) -> Blocked:
+        """Several domains carry its mark, or one of them is seen under two names of its host."""
+        domains = self.index.twins[name]
+        for domain in domains:
+            if domain.host in self.same:
+                return same_host.blocked(name, domain.host, self.same)
+        return _duplicate(name, domains)
 
 
 def _duplicate(name: str, domains: tuple[ObservedDomain, ...]) -> Blocked:

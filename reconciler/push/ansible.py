@@ -14,7 +14,7 @@ from ansible_runner.exceptions import AnsibleRunnerException
 from reconciler.errors import PushError
 from reconciler.push.results import Trouble
 from reconciler.push.run_dir import RunDirectory
-from reconciler.settings import bin_dir, data_dir
+from reconciler.settings import bin_dir, data_dir, utf8_locale
 
 _KEPT = re.compile(
     "HOME|LANG|LC_.*|TZ|USER|LOGNAME|TMPDIR|SSH_AUTH_SOCK|KRB5CCNAME|XDG_RUNTIME_DIR|"
@@ -104,13 +104,14 @@ class AnsibleRun:
 
     def _environment(self, prepared: Mapping[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in prepared.items() if _KEPT.fullmatch(name)}
-        return kept | {
+        ours = {
             "PATH": f"{bin_dir()}:{prepared.get('PATH', '/usr/bin:/bin')}",
             "ANSIBLE_CONFIG": str(data_dir("playbooks") / "ansible.cfg"),
             # ansible-runner would turn the check off unless told; an inventory variable still wins.
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
         }
+        return kept | utf8_locale() | ours
 
     def _on_event(self, event: Mapping[str, Any]) -> bool:
         """Remember what a host stumbled over; True keeps the event on disk."""
@@ -142,4 +143,4 @@ class AnsibleRun:
 
 
 def _told(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("msg") or answer.get("stderr") or "it said nothing").strip()
+    return str(answer.get("msg") or answer.get("stderr") or "it said nothing").replace("\\n", " ").strip()

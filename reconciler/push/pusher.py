@@ -13,7 +13,7 @@ from reconciler.model.host import Fleet, Host
 from reconciler.model.plan import Action, ActionResult, Plan
 from reconciler.push.ansible import AnsibleRun, command
 from reconciler.push.host_plan import HostPlanner, waves, without
-from reconciler.push.results import OnProgress, Results, Trouble
+from reconciler.push.results import OnProgress, Results, Trouble, one_line
 from reconciler.push.run_dir import RunDirectory, new_path, prune, runs_folder, workers_lock
 
 _TAIL_SECONDS = 0.05
@@ -194,7 +194,7 @@ class Pusher:
         for host, actions in batch.items():
             trouble = ansible.troubles.get(host)
             if trouble is not None and not results.outstanding(actions):
-                on_progress(f"{host}: {trouble.message}")
+                on_progress(f"{host}: {one_line(trouble.message)}")
             if self._cancelled:
                 trouble = trouble or _CANCELLED
             results.settle(actions, trouble or ansible.whole or died)

@@ -29,6 +29,11 @@ class Trouble:
     failed: bool = True
 
 
+def one_line(text: str) -> str:
+    """A message without line breaks: it becomes an event, a condition, a line of the log."""
+    return " ".join(text.split())
+
+
 class Results:
     """Collects the results of a plan's actions.
 
@@ -51,7 +56,7 @@ class Results:
         """Read lines of a run's progress."""
         for line in lines:
             if line["event"] == "says":
-                self._on_progress(f"{line['host']}: {line['message']}")
+                self._on_progress(f"{line['host']}: {one_line(line['message'])}")
                 continue
             action = self._actions.get(line["id"])
             if action is None:
@@ -96,7 +101,8 @@ class Results:
         return found is not None and found.outcome in _BAD
 
     def _skip(self, action: Action, reason: str, message: str) -> None:
-        self._note(ActionResult(action.id, action.host, action.vm, Outcome.SKIPPED, message, reason))
+        told = one_line(message)
+        self._note(ActionResult(action.id, action.host, action.vm, Outcome.SKIPPED, told, reason))
 
     def _note(self, result: ActionResult) -> None:
         if result.id not in self._done:
@@ -110,7 +116,7 @@ def _result(action: Action, line: Mapping[str, Any]) -> ActionResult:
         host=action.host,
         vm=action.vm,
         outcome=Outcome(line["outcome"]),
-        message=line["message"],
+        message=one_line(line["message"]),
         reason=line["reason"],
         terminal=line["terminal"],
         seconds=line["seconds"],
@@ -118,4 +124,4 @@ def _result(action: Action, line: Mapping[str, Any]) -> ActionResult:
 
 
 def _failed(action: Action, reason: str, message: str) -> ActionResult:
-    return ActionResult(action.id, action.host, action.vm, Outcome.FAILED, message, reason)
+    return ActionResult(action.id, action.host, action.vm, Outcome.FAILED, one_line(message), reason)

@@ -48,8 +48,13 @@ class RunDirectory:
             for host, document in documents.items():
                 _write(path / "hosts" / f"{quote(host, safe='')}.json", json.dumps(document, indent=1))
             _write(run.limit, "".join(f"{host}\n" for host in documents))
+        except FileExistsError as error:
+            raise PushError(
+                f"the folder {path} holds a run already",
+                hint="name a folder that does not exist yet, or remove this one",
+            ) from error
         except OSError as error:
-            raise PushError(f"the folder of a run cannot be written: {error}") from error
+            raise PushError(f"the folder {path} cannot be written: {error.strerror}") from error
         return run
 
     @property

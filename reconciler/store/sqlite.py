@@ -37,14 +37,14 @@ def prepare_folder(folder: Path) -> Path:
         if mode & stat.S_IWOTH:
             raise StoreError(
                 f"the state folder {folder} can be written by every user (mode {stat.S_IMODE(mode):04o})",
-                hint=f"chmod o-w {folder}, or name another folder as state_dir",
+                hint=f"chmod o-w {folder}, or name another folder as stateDir",
             )
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     except OSError as error:
         raise StoreError(
             f"the store {path} cannot be opened: {error.strerror}",
-            hint="name a folder that you may write as state_dir in reconciler.yaml or RECONCILER_STATE_DIR",
+            hint="name a folder that you may write as stateDir in reconciler.yaml or RECONCILER_STATE_DIR",
         ) from error
     return path
 

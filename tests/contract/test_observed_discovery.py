@@ -62,6 +62,8 @@ def test_the_host_itself(world):
     assert host.virt_types == {"test"}
     assert host.libvirt_version.count(".") == 2
     assert host.networks == {"default"}
+    # Thousands of them are one process, and no two of them are one host.
+    assert (host.uuid, host.nics) == ("", frozenset())
     pool = host.pools["default"]
     assert (pool.type, pool.path, pool.active) == ("dir", "/pool", True)
     assert pool.capacity >= pool.available > 0

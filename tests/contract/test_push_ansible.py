@@ -6,9 +6,11 @@ Each start of Ansible costs about a second, so a test here looks at many things 
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 from push_world import OWNER, action, config, mark_of
 
@@ -17,7 +19,7 @@ from reconciler.model.host import Host
 from reconciler.model.plan import Action, ActionResult, Define, Impact, Outcome, Plan, Start
 from reconciler.push.host_plan import waves
 from reconciler.push.pusher import Pusher
-from reconciler.settings import bin_dir
+from reconciler.settings import bin_dir, data_dir
 
 HOSTILE = "{{ lookup('pipe','touch BAIT') }}$(touch BAIT);`touch BAIT`<&'\">"
 
@@ -54,7 +56,10 @@ def playbook(path: Path, *tasks: object) -> str:
     return str(path)
 
 
-def test_one_run_for_all_hosts_and_one_result_for_each_action(tmp_path: Path) -> None:
+def test_one_run_for_all_hosts_and_one_result_for_each_action(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")  # in which Ansible itself refuses to work
     hosts = {name: host(name) for name in ("good", "a space", "hooked", "stranger")} | {
         "down": host("down", "qemu+unix:///system?socket=/nonexistent/socket")
     }
@@ -158,6 +163,12 @@ def test_a_hook_that_cannot_be_read_fails_every_host_with_the_reason(tmp_path: P
         (Outcome.SKIPPED, "AnsibleFailed"),
     ]
     assert "broken.yml" in results[0].message
+
+
+def test_what_ansible_quotes_is_shown_in_words() -> None:
+    plugin = runpy.run_path(str(data_dir("playbooks") / "action_plugins" / "reconciler_apply.py"))
+    trouble = plugin["_transfer_failure"]("('scp: write: No space left on device\\r\\n')", "CopyFailed")
+    assert (trouble.reason, "\\n" in trouble.message) == ("PoolFull", False)
 
 
 def test_an_action_that_waits_for_another_host_comes_in_a_later_run() -> None:

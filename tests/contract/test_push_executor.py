@@ -15,6 +15,7 @@ import libvirt
 import pytest
 from push_world import HOST, UID, Executor, action, carry_out, config, defined, document, mark_of, node
 from reconciler_apply.guard import Guard
+from reconciler_apply.merge import tidy
 from reconciler_apply.outcome import Interrupted
 from reconciler_apply.session import Session
 
@@ -94,7 +95,7 @@ def test_check_mode_says_everything_and_does_nothing(conn: libvirt.virConnect, t
     results = carry_out(conn, tmp_path, *steps, check=True)
     assert [r.outcome for r in results.values()] == ["changed"] * 3
     assert [r.message.split()[0] for r in results.values()] == ["would"] * 3
-    assert results["define"].diff == ("", document(steps[1])["actions"][0]["xml"])
+    assert results["define"].diff == ("", tidy(document(steps[1])["actions"][0]["xml"]))
     assert sorted(domain.name() for domain in conn.listAllDomains()) == before
     assert conn.storagePoolLookupByName("default").listVolumes() == []
 

@@ -1,7 +1,11 @@
-"""One lab of three hosts that every scenario shares, wiped before each."""
+"""One lab of three hosts that every scenario shares, wiped before each.
+
+With pytest-xdist each worker has a lab of its own; what one file builds for itself stays on one worker.
+"""
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +14,12 @@ from support.world import World
 
 from reconciler.lab import Lab
 from reconciler.lab.guests import Guests, build_guests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in ("test_lab_itself.py", "test_tls.py"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +38,10 @@ def shared_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def small_guests(request: pytest.FixtureRequest) -> Guests:
     """The small guests; pytest's cache folder keeps them from one run to the next."""
-    return build_guests(request.config.cache.mkdir("lab-guests"))  # type: ignore[union-attr]
+    folder = request.config.cache.mkdir("lab-guests")  # type: ignore[union-attr]
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build_guests(folder)
 
 
 @pytest.fixture

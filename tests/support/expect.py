@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.lab import LabHost
 from reconciler.model.units import parse_size
+from reconciler.store.base import Subject
+from reconciler.store.sql import open_store
 from support.command import Said, call
 from support.world import Seen, values
 
@@ -173,15 +175,16 @@ class Expectations:
 
     def see_conditions(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
         """By machine: condition type to ``Status Reason``, or ``Status`` alone."""
+        store = open_store(self._stage.state)
         found = {
-            vm["metadata"]["name"]: {
-                c["type"]: (c["status"], f"{c['status']} {c['reason']}") for c in vm["status"]["conditions"]
-            }
-            for vm in json.loads(self._ask("get", "vms", "-o", "json").out)
+            vm: {c.type: (str(c.status), f"{c.status} {c.reason}") for c in conditions}
+            for vm, conditions in store.conditions(Subject.VM).items()
         }
+        store.close()
         for name, conditions in wanted.items():
             for kind, value in conditions.items():
-                assert str(value) in found[name].get(kind, ()), f"{name}: {kind} is {found[name].get(kind)}"
+                known = found.get(name, {}).get(kind, ())
+                assert str(value) in known, f"{name}: {kind} is {known}"
 
     def see_hosts(self, wanted: Mapping[str, str]) -> None:
         """By host: a pattern of ``Status: message``."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from reconciler.errors import LabError
-from reconciler.lab import HostState, Lab, LabHost
+from reconciler.lab import Lab, LabHost
 from reconciler.lab.guest_access import guest_address, guest_status
 from reconciler.lab.guests import Guests
 from reconciler.lab.process import command_lines
@@ -23,15 +23,14 @@ POOL = "/var/lib/libvirt/images"
 # Everything that a scenario may leave on a host, in one call: domains, volumes, networks and further pools.
 _WIPE = f"""
 for domain in $(virsh -q list --all --uuid); do
-    virsh -q destroy $domain
-    virsh -q managedsave-remove $domain
-    virsh -q undefine $domain --nvram --snapshots-metadata --checkpoints-metadata
+    virsh -q "destroy $domain; undefine $domain --managed-save --nvram --snapshots-metadata" &
 done >/dev/null 2>&1
+wait
 for pool in $(virsh -q pool-list --all --name | grep -v '^default *$'); do
-    virsh -q pool-destroy $pool; virsh -q pool-undefine $pool
+    virsh -q "pool-destroy $pool; pool-undefine $pool"
 done >/dev/null
 for network in $(virsh -q net-list --all --name | grep -v '^default *$'); do
-    virsh -q net-destroy $network; virsh -q net-undefine $network
+    virsh -q "net-destroy $network; net-undefine $network"
 done >/dev/null
 for folder in small fast; do
     umount /var/lib/libvirt/$folder; rm -r /var/lib/libvirt/$folder
@@ -91,15 +90,15 @@ class World:
 
     def mend(self) -> None:
         """Hosts that a scenario broke answer again."""
-        if any(
-            status.state is not HostState.UP for status in self.each(lambda host: host.status(timeout=2.0))
-        ):
-            self.lab.up(len(self.hosts))
+        self.lab.up(len(self.hosts))
 
     def wipe(self) -> None:
-        """No domain and no file on any host."""
-        self.mend()
-        left = self.each(lambda host: host.run(_WIPE, check=False, timeout=60).stdout.split())
+        """No domain, and no file in a pool, on any host."""
+        try:
+            left = self.each(lambda host: host.run(_WIPE, check=False, timeout=20).stdout.split())
+        except LabError:
+            self.mend()
+            left = self.each(lambda host: host.run(_WIPE, check=False, timeout=60).stdout.split())
         assert not any(left), f"what would not go: {left}"
 
     # -- domains ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import libvirt
 
 from . import mark
-from .merge import merge, same
+from .merge import merge, same, tidy
 from .outcome import Step, StepError
 from .session import Session
 from .trouble import is_code
@@ -44,7 +44,7 @@ def define(session: Session, step: Step) -> str | None:
             "NameTaken",
             f"the name {step['name']!r} belongs to another domain here, with the UUID {holder.UUIDString()}",
         )
-    step["diff"] = ("", step["xml"])
+    step["diff"] = ("", tidy(step["xml"]))
     session.about_to(f"define {step['name']}")
     flags = libvirt.VIR_DOMAIN_DEFINE_VALIDATE if step.get("validate") else 0
     session.conn.defineXMLFlags(step["xml"], flags)
@@ -66,7 +66,7 @@ def redefine(session: Session, step: Step) -> str | None:
     if not domain.isPersistent():
         raise StepError("Transient", f"the domain {domain.name()!r} is transient: it has nothing to redefine")
     shown = domain.XMLDesc(_READ)
-    step["diff"] = (shown, _merged(shown, step))
+    step["diff"] = (tidy(shown), _merged(shown, step))
     current = domain.XMLDesc(_READ_ALL)
     wanted = _merged(current, step)
     if same(current, wanted):

@@ -221,9 +221,8 @@ class Executor:
         self, step: Step, outcome: str, message: str, reason: str = "", *, terminal: bool = False
     ) -> Result:
         diff = step.get("diff") if outcome == CHANGED else None
-        return Result(
-            step["id"], step["vm"], outcome, message[:_LONGEST_MESSAGE], reason, terminal=terminal, diff=diff
-        )
+        told = " ".join(message.split())[:_LONGEST_MESSAGE]
+        return Result(step["id"], step["vm"], outcome, told, reason, terminal=terminal, diff=diff)
 
     def _outcome(self, step_id: str) -> str:
         found = self._results.get(step_id)

@@ -46,6 +46,13 @@ def merge(current: str, rendered: str, fields: Iterable[str]) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
+def tidy(text: str) -> str:
+    """A document as `merge` writes it, so that a diff of both shows what changes and no other spelling."""
+    domain = parse(text)
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
 def same(one: str, other: str) -> bool:
     """True if two documents differ in spelling at most: quotes, indentation, order of attributes."""
     return _equal(ET.fromstring(one), ET.fromstring(other))

@@ -52,7 +52,7 @@ def _laid_over(xml: str, backing: libvirt.virStorageVol, step: Step) -> str:
 
 
 def delete_volume(session: Session, step: Step) -> str | None:
-    """Delete a disk that we made for this machine, unless a domain needs it: any other, or its own while it runs.
+    """Delete a disk that we made for this machine, unless a domain needs it: another, or its own that runs.
 
     Its own domain goes after its disks: if we die in between, it still tells that they are to go.
     """

@@ -28,7 +28,7 @@ def test_a_refused_machine() -> None:
     assert explain_lines(decision) == [
         "web-1 has no place: no host fits: 2 of 3 hosts lack cpus (need 9), 1 does not answer",
         "ruled out: 2 by cpus, 1 by not answering",
-        "  h1  does not answer: connection refused",
+        "  h1  cannot be used: connection refused",
         "  h2  lacks cpus (8 free, need 9)",
         "  h3  lacks cpus (8 free, need 9)",
     ]

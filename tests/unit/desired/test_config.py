@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.desired import config as config_module
 from reconciler.desired.config import load_config
-from reconciler.errors import DesiredStateError
+from reconciler.errors import ConfigError
 from reconciler.model.config import Config
 
 
@@ -18,7 +18,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problems(path: Path) -> list[str]:
-    with pytest.raises(DesiredStateError) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_config(path)
     return [str(problem).replace(str(path), path.name) for problem in caught.value.problems]
 
@@ -40,8 +40,22 @@ def test_what_was_named_has_to_exist(tmp_path: Path, monkeypatch: pytest.MonkeyP
     gone = tmp_path / "gone.yaml"
     assert problems(gone) == ["gone.yaml: the configuration cannot be read: No such file or directory"]
     monkeypatch.setenv("RECONCILER_CONFIG", str(gone))
-    with pytest.raises(DesiredStateError, match="cannot be read"):
+    with pytest.raises(ConfigError) as caught:
         load_config(None)
+    assert caught.value.message == f"{gone}: the configuration cannot be read: No such file or directory"
+
+
+def test_mistakes_are_the_configurations_and_not_the_desired_states(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for text, heading in (
+        ("owner: 1.10\nsorce: {}\n", "the configuration has 2 mistakes:"),
+        ("a: [\n", "the configuration has 1 mistake:"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+        assert caught.value.message.splitlines()[0] == heading
+        assert caught.value.exit_code == 3
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -185,3 +185,45 @@ def test_equal_parts_are_shared(tmp_path: Path) -> None:
     )
     machines = folder(tmp_path).read().machines
     assert machines["a"].spec.placement is machines["b"].spec.placement
+
+
+@pytest.fixture
+def with_inventory(tmp_path: Path) -> Path:
+    """The layout of the README: an inventory between the manifests."""
+    for name in ("hosts.yml", "group_vars/all.yml", "host_vars/kvm1/main.yml", "sites/a/hosts.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("all: {hosts: {kvm1: {}}}\n")
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "machines" / "a.yaml").write_text(machine("a"))
+    return tmp_path
+
+
+def test_a_named_inventory_and_its_variables_are_no_manifests(with_inventory: Path) -> None:
+    root = with_inventory
+    (root / "link.yml").symlink_to("hosts.yml")
+    config = SourceConfig(path=str(root))
+    for named in (
+        [root / "hosts.yml", root / "sites"],
+        [Path("hosts.yml"), Path("sites")],
+        [root / "link.yml", root / "sites", Path("/elsewhere/hosts.yml"), root],
+    ):
+        state = open_source(config, Path("/"), exclude=named).read()
+        assert list(state.origins) == ["VirtualMachine/a"]
+
+
+def test_an_inventory_that_nobody_named_is_told(with_inventory: Path) -> None:
+    config = SourceConfig(path=str(with_inventory))
+    with pytest.raises(DesiredStateError) as caught:
+        open_source(config, Path("/"), exclude=[with_inventory / "sites"]).read()
+    assert [problem.file for problem in caught.value.problems] == [
+        "group_vars/all.yml",
+        "host_vars/kvm1/main.yml",
+        "hosts.yml",
+    ]
+    assert all("set source.folder" in problem.message for problem in caught.value.problems)
+
+
+def test_a_source_that_is_not_there_is_a_plain_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DesiredStateError) as caught:
+        folder(tmp_path / "gone").read()
+    assert caught.value.message == f"{tmp_path / 'gone'}: the source does not exist"

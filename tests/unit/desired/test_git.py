@@ -115,9 +115,23 @@ def test_mistakes_have_their_place(git: Git, tmp_path: Path) -> None:
     with pytest.raises(DesiredStateError) as caught:
         repository(tmp_path / "repo").read()
     assert [str(problem)[:34] for problem in caught.value.problems] == [
+        "a.yaml:8:10: spec.image: unknown I",
         "a.yaml:9:3: spec.cpu: unknown fiel",
         "b.yaml:8:10: spec.image: unknown I",
     ]
+
+
+def test_a_named_inventory_is_no_manifest(git: Git, tmp_path: Path) -> None:
+    root = tmp_path / "repo"
+    for folder in ("group_vars", "machines", "hosts"):
+        (root / folder).mkdir()
+    hosts = "all: {hosts: {kvm1: {}}}"
+    commit(git, root, **{"h": hosts, "group_vars/all": hosts, "hosts/x": hosts, "machines/a": machine("a")})
+    config = SourceConfig(path=str(root), git=True)
+    for named in ([root / "h.yaml", root / "hosts"], [Path("h.yaml"), Path("hosts")]):
+        assert list(open_source(config, Path("/"), exclude=named).read().origins) == ["VirtualMachine/a"]
+    with pytest.raises(DesiredStateError, match=r"hosts/x\.yaml.*source\.folder"):
+        open_source(config, Path("/"), exclude=[root / "h.yaml"]).read()
 
 
 def test_templates_come_from_the_commit(git: Git, tmp_path: Path) -> None:

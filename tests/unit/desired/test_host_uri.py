@@ -100,4 +100,4 @@ def test_the_script_is_valid_shell(tmp_path: Path) -> None:
     assert wrapper is not None
     wrapper.write()
     subprocess.run(["sh", "-n", str(wrapper.path)], check=True)
-    assert wrapper.text.splitlines()[2] .startswith("exec ssh -F '/x y' -v -o ConnectTimeout=")
+    assert wrapper.text.splitlines()[2].startswith("exec ssh -F '/x y' -v -o ConnectTimeout=")

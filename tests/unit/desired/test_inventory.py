@@ -118,7 +118,8 @@ def alive(pid: str) -> bool:
     return True
 
 
-def test_the_shipped_inventories(tmp_path: Path) -> None:
+def test_the_shipped_inventories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")  # in which Ansible itself refuses to work
     folder = data_dir("inventory")
     hosts = Inventory([folder / "hosts.yml", folder / "example.yml"], tmp_path).hosts()
     assert hosts["localhost"].uri == "qemu:///system"

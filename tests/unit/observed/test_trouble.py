@@ -58,3 +58,15 @@ def test_a_banner_does_not_hide_the_reason():
 
 def test_the_code_wins_where_the_text_is_vague():
     assert explain_text(HOST, "error from service: nope", denied=True).reason == HostStatus.DENIED.value
+
+
+def test_a_key_file_that_cannot_be_read_is_not_the_hosts_fault(tmp_path):
+    said = "admin@h: Permission denied (publickey)."
+    key = tmp_path / "id"
+    host = Host("h", f"qemu+ssh://admin@h/system?keyfile={key}&no_tty=1")
+    error = explain_text(host, said)
+    assert error.reason == HostStatus.KEY_REFUSED.value
+    assert f"we cannot read the key file {key}: No such file or directory" in error.message
+    assert "ansible_ssh_private_key_file" in error.hint
+    key.write_text("key")
+    assert "it refuses our ssh key" in explain_text(host, said).message

@@ -103,13 +103,16 @@ class SimHost:
     domains: dict[str, SimDomain] = field(default_factory=dict)
     pools: dict[str, set[str]] = field(default_factory=lambda: {"default": set()})
     down: str | None = None
+    status: HostStatus = HostStatus.UNREACHABLE
+    uuid: str = ""
+    nics: frozenset[str] = frozenset()
     cpus: int = 8
     memory: int = 8 * GI
 
     def observe(self) -> ObservedHost:
         name = self.host.name
         if self.down is not None:
-            return ObservedHost(name, HostStatus.UNREACHABLE, self.down)
+            return ObservedHost(name, self.status, self.down)
         return ObservedHost(
             name=name,
             status=HostStatus.READY,
@@ -138,6 +141,8 @@ class SimHost:
                 )
                 for key, domain in self.domains.items()
             },
+            uuid=self.uuid,
+            nics=self.nics,
         )
 
 
@@ -150,6 +155,7 @@ class World:
     new_uid: Callable[[str], str] = field(default_factory=numbered_uids)
     never_seen: frozenset[str] = frozenset()
     held: dict[str, ops.Blocked] = field(default_factory=dict)
+    dead: dict[str, Record] = field(default_factory=dict)
 
     def add_host(self, name: str, **settings: Any) -> SimHost:
         own = {key: settings.pop(key) for key in ("down", "cpus", "memory") if key in settings}
@@ -165,6 +171,7 @@ class World:
             owner=OWNER,
             never_seen=self.never_seen,
             held=dict(self.held),
+            dead=dict(self.dead),
         )
 
     def plan(self, desired: DesiredState, memo: Memo | None = None) -> tuple[Survey, Plan]:

@@ -22,7 +22,8 @@ from planner_world import World, desired_state
 from test_planner_scenarios import run
 
 from reconciler.cli.plan_view import escape, plan_json, plan_lines, plan_schema, summary
-from reconciler.model.plan import PLAN_JSON, PLAN_VERSION, Impact, Plan
+from reconciler.model.placement import Decision
+from reconciler.model.plan import PLAN_JSON, PLAN_VERSION, Blocked, Impact, Plan
 
 CASES = Path(__file__).parents[2] / "cases" / "plan"
 DOCS = Path(__file__).parents[3] / "docs" / "plan-format.md"
@@ -111,6 +112,37 @@ def test_the_summary_counts() -> None:
         " 2 blocked."
     )
     assert summary(Plan("r", (), (), unchanged=7)) == "No changes: 7 unchanged."
+    blocked = (Blocked("a", "SameHost", "no"), Blocked("b", "SameHost", "no"))
+    assert summary(Plan("r", (), (), blocked)) == "Nothing can be done: 0 unchanged, 2 blocked."
+    look = GOLDEN["reported"]().changes
+    assert summary(Plan("r", look, (), unchanged=7)) == "No changes: 7 unchanged, 1 to look at."
+    both = replace(plan, changes=(*plan.changes, *look))
+    assert "1 to change (1 needs restart, waiting)" in summary(both)
+    assert "1 unchanged, 1 to look at. 2 blocked." in summary(both)
+
+
+@pytest.mark.parametrize(
+    ("rejected", "shown"),
+    [
+        ({"memory": 2}, ["h1 lacks memory (1Gi free)", "h2 lacks memory (2Gi free)"]),
+        ({"memory": 20, "cpus": 1}, ["1 host: cpus", "20 hosts: memory"]),
+    ],
+)
+def test_a_machine_without_a_place_is_told_what_few_hosts_lack(
+    rejected: dict[str, int], shown: list[str]
+) -> None:
+    reasons = {"h2": "lacks memory (2Gi free)", "h1": "lacks memory (1Gi free)"}
+    decision = Decision("a", None, rejected=rejected, reasons=reasons)
+    lines = plan_lines(Plan("r", (), (), (Blocked("a", "NoHostFits", "no host fits", decision=decision),)))
+    assert [line.strip() for line in lines[2 : 2 + len(shown)]] == shown
+    assert lines[2 + len(shown)] == ""
+
+
+def test_a_paused_machine_waits_for_no_restart() -> None:
+    lines = from_case("drift", "paused is shown and not continued")
+    text = "\n".join(plan_lines(lines()))
+    assert "state: paused -> running (drift) [continue it: virsh resume]" in text
+    assert text.endswith("No changes: 0 unchanged, 1 to look at.")
 
 
 def test_the_documentation_names_every_field_kind_and_impact_of_the_format() -> None:

@@ -80,7 +80,7 @@ class TestCapacity:
         world.hosts["lab1"].down = "no route"
         lab1 = self.seen(world, machines).capacities[0]
         assert not lab1.alive
-        assert "no route" in lab1.message
+        assert lab1.message == "Unreachable"
         [tenant] = lab1.tenants
         assert (tenant.vm, tenant.memory, tenant.labels) == ("a", GI, {"app": "web"})
         assert tenant.placement.anti_affinity[0].selector == {"app": "web"}
@@ -237,6 +237,23 @@ class TestConditions:
         found = told(conditions(seen, plan), "a")
         assert found["Ready"] == found["Placed"] == found["RestartRequired"] == "Unknown HostUnknown"
         assert found["Synced"] == "False HostUnknown"
+
+    def test_a_guest_that_still_has_what_it_started_with(self, world: World) -> None:
+        desired = desired_state(
+            {"a": {"maxMemory": "256Mi"}, "b": {"maxMemory": "256Mi", "ignore": ["memory"]}}
+        )
+        world.settle(desired)
+        for name in ("a", "b"):
+            domain = world.domain(f"lab1/{name}")
+            assert domain.live is not None
+            domain.live = replace(domain.live, memory=200 * MI)
+        seen, plan = world.plan(desired)
+        found = conditions(seen, plan)
+        assert (told(found, "a")["Synced"], told(found, "b")["Synced"]) == (
+            "False BalloonPending",
+            "True InSync",
+        )
+        assert "200Mi" in next(c.message for c in found["a"] if c.type == "Synced")
 
     def test_paused_suspended_halted_and_refused(self, world: World) -> None:
         desired = desired_state(

@@ -9,7 +9,8 @@ Keys of a scenario (all optional but `expect`):
     records   machine to [phase, host, uid number], instead of what applying `was` left
     expect    actions (ids in order), after (id to some that it waits for),
               changes (machine to verb, fields, deferred, drift, reason), blocked (machine to reason),
-              unchanged, notes, limit (part of the message that stops the plan)
+              messages and never_says (machine to part of
+              its message when blocked), unchanged, notes, limit (part of the message that stops the plan)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from planner_world import SimDomain, World, adverse, desired_state, resolved, ui
 from reconciler.errors import LimitError
 from reconciler.model.config import LimitsConfig
 from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig
+from reconciler.model.host import HostStatus
 from reconciler.model.placement import Phase, Record
 from reconciler.model.plan import PLAN_JSON, Blocked, Plan
 from reconciler.model.units import parse_size
@@ -55,6 +57,8 @@ def test_scenario(case: Mapping[str, Any]) -> None:
     for name, wanted in expect.get("changes", {}).items():
         check_change(plan, name, wanted)
     assert {refusal.vm: refusal.reason for refusal in plan.blocked} == expect.get("blocked", {})
+    for name, text in expect.get("never_says", {}).items():
+        assert text not in next(refusal.message for refusal in plan.blocked if refusal.vm == name)
     for name, text in expect.get("messages", {}).items():
         assert text in next(refusal.message for refusal in plan.blocked if refusal.vm == name)
     if "unchanged" in expect:
@@ -190,7 +194,7 @@ def stranger(world: World, arguments: Mapping[str, Any]) -> None:
     config = replace(
         config, memory=1 << 30, max_memory=1 << 30, disks=altered("disks", arguments.get("disks", []), config)
     )
-    domain = SimDomain(config)
+    domain = SimDomain(config, foreign_owner=arguments.get("owner", ""))
     if arguments.get("running"):
         domain.live, domain.state = config, DomainState.RUNNING
     world.hosts[host].domains[config.uuid] = domain
@@ -210,8 +214,43 @@ def unmark(world: World, where: str) -> None:
     domain.applied = domain.applied_live = None
 
 
-def down(world: World, host: str) -> None:
-    world.hosts[host].down = "connection refused"
+def down(world: World, host: str | Mapping[str, str]) -> None:
+    """A host's name; or host to its status, by default Unreachable."""
+    for name, status in host.items() if isinstance(host, Mapping) else [(host, "Unreachable")]:
+        world.hosts[name].down, world.hosts[name].status = "connection refused", HostStatus(status)
+
+
+def declare_dead(world: World, host: str) -> None:
+    """It burnt down, and an operator says so."""
+    down(world, host)
+    world.hosts[host].domains = {}
+    world.dead = {vm: record for vm, record in world.records.items() if record.host == host}
+    world.records = {vm: record for vm, record in world.records.items() if record.host != host}
+
+
+def alias(world: World, arguments: Mapping[str, str]) -> None:
+    """The inventory has the host `of` also as `name`, under `uri`."""
+    of = world.hosts[arguments["of"]]
+    of.uuid, of.nics = uid(1000), frozenset({"net_eth0_02"})
+    of.host = replace(of.host, uri="qemu+ssh://root@one/system")
+    host = replace(of.host, name=arguments["name"], uri=arguments.get("uri", "qemu+ssh://192.0.2.1/system"))
+    world.hosts[host.name] = replace(of, host=host)
+
+
+def own(world: World, arguments: Mapping[str, str]) -> None:
+    """It belongs to another installation."""
+    domain = world.domain(arguments["domain"])
+    domain.applied = domain.applied_live = None
+    domain.foreign_owner = arguments["owner"]
+
+
+def one_board(world: World, arguments: Mapping[str, Any]) -> None:
+    """Hosts with the UUID of one board; with network devices of their own if `nics`."""
+    for name in arguments["hosts"]:
+        host = world.hosts[name]
+        host.host = replace(host.host, uri=f"qemu+ssh://{name}/system")
+        world.hosts[name].uuid = uid(1000)
+        world.hosts[name].nics = frozenset({f"net_{name}" if arguments["nics"] else "net_eth0"})
 
 
 def vanish(world: World, host: str) -> None:
@@ -263,7 +302,11 @@ _DEEDS: dict[str, Callable[[World, Any], None]] = {
     "stranger": stranger,
     "copy": copy,
     "unmark": unmark,
+    "alias": alias,
+    "declare_dead": declare_dead,
     "down": down,
+    "own": own,
+    "one_board": one_board,
     "vanish": vanish,
     "never_seen": never_seen,
     "lose_records": lose_records,

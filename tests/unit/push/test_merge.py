@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import xml.etree.ElementTree as ET
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from reconciler_apply.merge import merge, same
+from reconciler_apply.merge import merge, same, tidy
 
 from reconciler.model.domain import Applied, DiskConfig, DomainConfig, InterfaceConfig
 from reconciler.push.render import HostTraits, render_domain
@@ -81,6 +82,14 @@ def test_nothing_to_change_changes_nothing() -> None:
         "interfaces",
     ]
     assert same(merge(on_the_host(), rendered(BEFORE), fields_with_one_element), on_the_host())
+
+
+def test_a_diff_shows_what_changes_and_no_other_spelling() -> None:
+    as_libvirt_writes = on_the_host().replace('"', "'").replace(" />", "/>").replace("><", ">\n<")
+    after = merge(as_libvirt_writes, rendered(replace(BEFORE, description="after")), ["description"])
+    lines = list(difflib.ndiff(tidy(as_libvirt_writes).splitlines(), after.splitlines()))
+    changes = [line for line in lines if line[0] in "+-" and "reconciler:vm" not in line]
+    assert changes == ["-   <description>before</description>", "+   <description>after</description>"]
 
 
 def test_white_space_in_a_text_is_a_difference() -> None:

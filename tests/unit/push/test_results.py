@@ -95,3 +95,18 @@ def test_one_result_each_and_each_told_once(data: st.DataObject) -> None:
     ids = [step.id for step in actions]
     assert [result.id for result in results.all()] == ids
     assert sorted(entry.id for entry in told if isinstance(entry, ActionResult)) == sorted(ids)
+
+
+def test_a_message_is_one_line_wherever_it_comes_from() -> None:
+    actions = [action("a"), action("b", "a"), action("c")]
+    results, told = collect(actions)
+    results.take([{"event": "says", "host": "h1", "message": "copying\nit"}])
+    results.take([ended("a", "failed") | {"message": "cannot write:\n  No space left on device\n"}])
+    assert results.outstanding(actions) == [actions[2]]
+    results.settle(actions, Trouble("AnsibleFailed", "ended with 1:\nERROR! x\n"))
+    assert told[0] == "h1: copying it"
+    assert [result.message for result in results.all()] == [
+        "cannot write: No space left on device",
+        "a was not done",
+        "ended with 1: ERROR! x",
+    ]

@@ -22,8 +22,13 @@ def test_a_file_for_each_host_whatever_it_is_called(tmp_path: Path) -> None:
 
 def test_a_folder_is_never_written_over(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path / "run", {})
-    with pytest.raises(PushError, match="cannot be written"):
+    with pytest.raises(PushError) as caught:
         RunDirectory.create(tmp_path / "run", {})
+    assert caught.value.message == f"the folder {tmp_path / 'run'} holds a run already"
+    assert "does not exist yet" in caught.value.hint
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PushError, match="file/run cannot be written: Not a directory"):
+        RunDirectory.create(tmp_path / "file" / "run", {})
 
 
 def test_progress_is_read_as_it_grows(tmp_path: Path) -> None:

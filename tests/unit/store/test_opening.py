@@ -42,7 +42,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(StoreError, match="cannot be opened") as caught:
         open_store(tmp_path / "state")
-    assert "state_dir" in caught.value.hint
+    assert "stateDir" in caught.value.hint
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -113,11 +113,11 @@ class Company:
         return min((counts.get(place, 0) for place in places), default=0)
 
     def rules_for(self, labels: Mapping[str, str]) -> list[Rule]:
-        """The rules that mean a machine with these labels."""
+        """The rules that mean a machine with these labels, sorted: who came first must not matter."""
         if not self._by_pair:
             return []
         candidates = (rule for pair in labels.items() for rule in self._by_pair.get(pair, ()))
-        return [rule for rule in candidates if rule.matches(labels)]
+        return sorted(rule for rule in candidates if rule.matches(labels))
 
     def join(self, tenant: Tenant, index: int) -> None:
         """A machine came to the host with that index."""

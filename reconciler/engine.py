@@ -16,7 +16,7 @@ from reconciler.allocator import Allocator
 from reconciler.desired.inventory import Inventory
 from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source
-from reconciler.errors import LimitError, StalePlanError
+from reconciler.errors import BusyError, StalePlanError
 from reconciler.model.config import Config
 from reconciler.model.desired import DesiredState
 from reconciler.model.host import Fleet, Host
@@ -154,31 +154,33 @@ class Engine:
             LimitError: The plan deletes too much; nothing was touched.
         """
         started = time.monotonic()
+        self._note_world(look)
         if push:
-            self._check_limits(look, allow_deletions)
+            check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()
-        self._remember(look, results)
+        self._note_outcome(look, results)
         return Tick(look, results, time.monotonic() - started)
 
-    def _check_limits(self, look: Look, allow_deletions: bool) -> None:
-        try:
-            check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
-        except LimitError:
-            self._remember(look, ())
-            raise
+    def _note_world(self, look: Look) -> None:
+        """Write down what was seen, before anything is changed: an intent must not be overwritten by it.
 
-    def _remember(self, look: Look, results: tuple[ActionResult, ...]) -> None:
+        Together: a host counts as seen only once what is on it is on record.
+        """
+        if look is self._remembered:
+            return
+        store = self.rooms.store
+        with store.transaction():
+            bookkeeping.note_whereabouts(store, look.survey)
+            bookkeeping.note_hosts(store, look.fleet, self._clock())
+
+    def _note_outcome(self, look: Look, results: tuple[ActionResult, ...]) -> None:
         """Write down what came of it. The same look twice, with nothing done, is not worth a word."""
         if not results and look is self._remembered:
             return
         store, now = self.rooms.store, self._clock()
         said = conditions(look.survey, look.plan, results, now=now, memo=self._memo)
-        retry = self.rooms.config.retry
         with store.transaction():
-            bookkeeping.note_results(store, look.desired, look.plan, results, retry, now)
-            # Together: a host counts as seen only once what is on it is on record.
-            bookkeeping.note_whereabouts(store, look.survey)
-            bookkeeping.note_hosts(store, look.fleet, now)
+            bookkeeping.note_results(store, look.desired, look.plan, results, self.rooms.config.retry, now)
             bookkeeping.note_conditions(store, look.plan, said, now)
         self._remembered = None if results else look
 
@@ -195,10 +197,17 @@ class Engine:
         """After a crash: wait until nothing of the last process works on a host any more, and say so.
 
         What its actions came to is not asked of the journal but of the hosts, by the next look.
+
+        Raises:
+            BusyError: Something of it still works.
         """
         store = self.rooms.store
         unfinished = store.unfinished_runs()
-        wait_for_orphans(self._state_dir, ORPHANS_MAY_TAKE)
+        if not wait_for_orphans(self._state_dir, ORPHANS_MAY_TAKE):
+            raise BusyError(
+                "workers of an apply that was interrupted are still at work on a host",
+                hint="wait for them, or end the ansible-playbook processes that they belong to",
+            )
         for run in unfinished:
             store.add_events([bookkeeping.interrupted(run, self._clock())])
             store.finish_run(run.id)

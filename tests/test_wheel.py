@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -86,7 +87,18 @@ def test_it_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     ask = "import reconciler.settings as s; print(s.__file__); print(s.data_dir('examples'))"
     package, examples = run(installed / "python", "-c", ask, cwd=tmp_path).split()
     assert package.startswith(str(installed.parent))
-    run(program, "validate", "-s", Path(examples) / "quickstart", cwd=tmp_path)
+    quickstart = tmp_path / "quickstart"
+    shutil.copytree(Path(examples) / "quickstart", quickstart)
+    (quickstart / "images").mkdir()
+    run(Path("/usr/bin/qemu-img"), "create", "-f", "qcow2", "images/tiny.qcow2", "1M", cwd=quickstart)
+    run(program, "validate", cwd=quickstart)
+    inventory = quickstart / "hosts.ini"
+    inventory.write_text(
+        "h1 ansible_connection=local reconciler_uri=test:///default reconciler_pool=default-pool "
+        "reconciler_memory_overcommit=100\n"
+    )
+    said = run(program, "plan", "-i", inventory, "--state-dir", tmp_path / "state", cwd=quickstart)
+    assert "worker-1: create on h1" in said
 
 
 def test_ansible_comes_along_and_finds_our_playbooks(installed: Path, tmp_path: Path) -> None:

@@ -27,15 +27,18 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 TESTS = Path(__file__).parents[1]
 MARKER = "precious"
+SWAPPED = "swapped"
 
-# A machine of each side has a disk that is kept, one loses its disks, and one is there on both sides.
+# A machine of each side has a disk that is kept, one loses its disks, one is there on both sides, and one is
+# there on both but with another image, so that each swing replaces it by a new one.
 SIDES: tuple[dict[str, Any], ...] = tuple(
     {
         "both": {"description": side, "image": "halt"},
         f"{side}-kept": {"image": "halt", "disks": [{"name": "data", "size": "1Mi", "format": "raw"}]},
         f"{side}-scratch": {"deletionPolicy": "Delete", "disks": [{"name": "data", "size": "1Mi"}]},
+        SWAPPED: {"image": image, "updatePolicy": "Replace", "deletionPolicy": "Delete"},
     }
-    for side in ("left", "right")
+    for side, image in (("left", "halt"), ("right", "halt2"))
 )
 
 
@@ -76,7 +79,12 @@ class Swing:
         """Uid by machine, as the dead process left it on record."""
         store = open_store(self.stage.state)
         living = (Phase.INTENDED, Phase.PLACED)
-        records = {vm: record.uid for vm, record in store.records().items() if record.phase in living}
+        records = {
+            vm: record.uid
+            for vm, record in store.records().items()
+            # One that is placed and shall be replaced gets a new uid; one whose making was begun keeps it.
+            if record.phase is Phase.INTENDED or (record.phase in living and vm != SWAPPED)
+        }
         store.close()
         return records
 
@@ -99,7 +107,7 @@ class Swing:
             assert seen.uid == self.uids.get(name, seen.uid), f"{name} has another uid than ever"
             assert seen.uid == intents.get(name, seen.uid), f"{name} has another uid than was intended"
             assert f"<description>{self._side}</description>" in found["both"].config
-            if not name.endswith("scratch"):
+            if not name.endswith(("scratch", SWAPPED)):
                 self.uids[name] = seen.uid
         self._check_files({name: seen.uid for name, seen in found.items()})
 
@@ -111,8 +119,9 @@ class Swing:
         """Exactly the disks of the machines that are, and of those that are kept; with their data."""
         world = self.stage.world
         files = {path for host in world.hosts for path in host.images_dir.iterdir()}
-        disks = {path.name for path in files if not path.name.startswith("halt.")}
+        disks = {path.name for path in files if not path.name.startswith(("halt.", "halt2."))}
         wanted = {f"{name}.{uid}.root.qcow2" for name, uid in self.uids.items()}
+        wanted.add(f"{SWAPPED}.{uids[SWAPPED]}.root.qcow2")
         wanted |= {f"{name}.{uid}.data.raw" for name, uid in self.uids.items() if name.endswith("kept")}
         wanted |= {f"{name}.{uid}.data.qcow2" for name, uid in uids.items() if name.endswith("scratch")}
         assert disks == wanted
@@ -133,7 +142,10 @@ def swing(world: World, tmp_path: Path) -> Iterator[Swing]:
     """Both sides were there once, so that their kept disks exist."""
     stage = Stage(world, tmp_path)
     limits = {"deletions": 10, "deletionsPercent": 100}
-    stage.set_up({"machines": SIDES[0], "config": {"limits": limits, "retry": {"first": "1s"}}})
+    images = {"halt2": {"path": "$guests/halt.qcow2"}}
+    stage.set_up(
+        {"machines": SIDES[0], "images": images, "config": {"limits": limits, "retry": {"first": "1s"}}}
+    )
     made = Swing(stage)
     made.mark_data()
     made.check({})

@@ -18,17 +18,23 @@ Job = Callable[[], None]
 Result = TypeVar("Result")
 
 
+_BUSY = 0.7
+"""Share of one cpu from which on more threads would not help."""
+
+
 class Crew:
     """Daemon threads that carry out jobs, in order.
 
     Args:
-        size: Members beside those that are stuck.
+        size: Members at most, beside those that are stuck.
         patience: Seconds at a job after which a member no longer counts.
     """
 
     def __init__(self, size: int, patience: float = 0.05) -> None:
         self._size = size
         self._patience = patience
+        self._wanted = 1
+        self._began = (0.0, 0.0)
         self._condition = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._busy_since: dict[int, float] = {}
@@ -51,14 +57,25 @@ class Crew:
         """Have these done. A job must not raise: nobody would hear it."""
         with self._condition:
             self._jobs.extend(jobs)
+            self._began = (time.monotonic(), time.process_time())
             self._hire()
             self._condition.notify(len(self._jobs))
 
     def relieve(self) -> None:
-        """Hire somebody for each member that is stuck, if work is waiting."""
+        """Hire, if work is waiting: for each member that is stuck, and more while all that we do is wait.
+
+        Members that compute get in each other's way: with one interpreter lock for all of them, many take
+        several times the cpu of one.  So the crew grows only as long as our own cpu is idle.
+        """
         with self._condition:
-            if self._jobs:
-                self._hire()
+            if not self._jobs:
+                return
+            now, used = time.monotonic(), time.process_time()
+            began, used_before = self._began
+            self._began = (now, used)
+            if used - used_before < _BUSY * (now - began):
+                self._wanted = min(self._size, 4 * self._wanted)
+            self._hire()
 
     def dismiss(self) -> None:
         """Let everybody go who has nothing left to do."""
@@ -69,7 +86,7 @@ class Crew:
     def _hire(self) -> None:
         long_ago = time.monotonic() - self._patience
         stuck = sum(1 for since in self._busy_since.values() if since < long_ago)
-        room = self._size + stuck - self._members
+        room = self._wanted + stuck - self._members
         for _ in range(min(room, len(self._jobs) - self._idle)):
             self._members += 1
             self._hired += 1

@@ -33,7 +33,7 @@ class Crew:
     def __init__(self, size: int, patience: float = 0.05) -> None:
         self._size = size
         self._patience = patience
-        self._wanted = 1
+        self._wanted = 2
         self._began = (0.0, 0.0)
         self._condition = threading.Condition()
         self._jobs: deque[Job] = deque()

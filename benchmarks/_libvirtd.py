@@ -16,13 +16,11 @@ import libvirt
 _NOBODY = 65534
 
 
-@contextmanager
-def test_driver() -> Iterator[str]:
-    """The URI of ``test:///default`` in another process, kept alive by a connection that stays open.
+def start_unprivileged(home: Path) -> subprocess.Popen[bytes]:
+    """A libvirtd of our own in an empty folder; a privileged one would use this machine's /run/libvirt.
 
-    It is unprivileged, since a privileged libvirtd would use this machine's /run/libvirt.
+    Its socket is ``home/libvirt-sock``, and is there once the daemon is up.
     """
-    home = Path(tempfile.mkdtemp(prefix="libvirtd-"))
     (home / "libvirtd.conf").write_text(
         f'unix_sock_dir = "{home}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
     )
@@ -31,12 +29,19 @@ def test_driver() -> Iterator[str]:
         shutil.chown(home, _NOBODY, _NOBODY)
         user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
     places = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-    process = subprocess.Popen(
+    return subprocess.Popen(
         ["libvirtd", "-f", home / "libvirtd.conf", "-p", home / "pid"],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **dict.fromkeys(places, str(home))},
         stderr=subprocess.DEVNULL,
         **user,
     )
+
+
+@contextmanager
+def test_driver() -> Iterator[str]:
+    """The URI of ``test:///default`` in another process, kept alive by a connection that stays open."""
+    home = Path(tempfile.mkdtemp(prefix="libvirtd-"))
+    process = start_unprivileged(home)
     try:
         socket = home / "libvirt-sock"
         for _ in range(1000):

@@ -6,7 +6,6 @@ through a relay that adds a millisecond to every call.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from uuid import UUID
 
 import libvirt
 
+from benchmarks._libvirtd import start_unprivileged
 from benchmarks.ratio import Ratio
 from reconciler.model.host import Host
 from reconciler.observed import eventloop
@@ -29,7 +29,6 @@ from reconciler.observed.fleet import Observer
 
 LATENCY = 0.001
 HUNG = "hung"
-_NOBODY = 65534
 _DEADLINE = 60.0
 
 
@@ -139,23 +138,10 @@ def _network(hosts: int, domains: int) -> Iterator[tuple[dict[str, Host], Host]]
 
 
 def _libvirtd(folder: Path) -> subprocess.Popen[bytes]:
-    """A libvirtd of our own; unprivileged, since a privileged one would use this machine's /run/libvirt."""
+    """A libvirtd of our own that answers."""
     home = folder / "run"
     home.mkdir()
-    (home / "libvirtd.conf").write_text(
-        f'unix_sock_dir = "{home}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
-    )
-    user = {}
-    if os.geteuid() == 0:
-        shutil.chown(home, _NOBODY, _NOBODY)
-        user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-    places = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-    process = subprocess.Popen(
-        ["libvirtd", "-f", home / "libvirtd.conf", "-p", home / "pid"],
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **dict.fromkeys(places, str(home))},
-        stderr=subprocess.DEVNULL,
-        **user,
-    )
+    process = start_unprivileged(home)
     _until((home / "libvirt-sock").is_socket)
     return process
 

@@ -1,4 +1,4 @@
-"""What a tick writes down: intents before a push; results, whereabouts and conditions after it.
+"""What a tick writes down: whereabouts and intents before a push; results and conditions after it.
 
 Everything here goes one way, from what was seen to the store, and writes only what changed: a tick with
 nothing to do leaves the database alone.

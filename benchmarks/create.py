@@ -27,7 +27,8 @@ from reconciler.desired.inventory import Inventory
 from reconciler.model.config import PushConfig
 from reconciler.model.domain import Applied, DiskConfig, DomainConfig
 from reconciler.model.host import Host
-from reconciler.model.plan import Action, Define, Impact, Outcome, Plan, Start
+from reconciler.model.operations import Define, Start
+from reconciler.model.plan import Action, Impact, Outcome, Plan
 from reconciler.push.pusher import Pusher
 from reconciler.push.render import HostTraits, render_domain
 from reconciler.settings import bin_dir

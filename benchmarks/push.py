@@ -22,18 +22,8 @@ from benchmarks.ratio import Ratio
 from reconciler.model.config import PushConfig
 from reconciler.model.domain import Applied, DomainConfig
 from reconciler.model.host import Host
-from reconciler.model.plan import (
-    Action,
-    Define,
-    Impact,
-    Operation,
-    Outcome,
-    Plan,
-    SetAutostart,
-    SetDescription,
-    SetMemory,
-    Start,
-)
+from reconciler.model.operations import Define, Operation, SetAutostart, SetDescription, SetMemory, Start
+from reconciler.model.plan import Action, Impact, Outcome, Plan
 from reconciler.push.pusher import Pusher
 from reconciler.push.render import HostTraits, render_domain
 from reconciler.settings import bin_dir

@@ -12,7 +12,9 @@ from pathlib import PurePosixPath
 from reconciler.desired.decode import Mistake
 from reconciler.desired.explain import suggest
 from reconciler.model.identity import derived_mac, interface_name
-from reconciler.model.manifest import Image, InstanceType, Object, VirtualMachine, VirtualMachineSpec
+from reconciler.model.manifest import InstanceType, Object, VirtualMachine, VirtualMachineSpec
+from reconciler.model.network import Network
+from reconciler.model.storage import Image, StoragePool, Volume
 from reconciler.model.units import format_size
 
 _LEAST_DISK = 1 << 20
@@ -29,6 +31,9 @@ class Catalog:
         images: By name, with absolute paths and digests filled in.
         image_sizes: Bytes of the disk inside of each image whose file is here.
         templates: Text of XML templates by path.
+        pools: By name.
+        volumes: By name.
+        networks: By name.
         broken: ``Kind/name`` of objects that stand in the files but are wrong in themselves.
         partial: Some file could not be read at all, so a missing name proves nothing.
     """
@@ -37,6 +42,9 @@ class Catalog:
     images: Mapping[str, Image] = field(default_factory=dict)
     image_sizes: Mapping[str, int] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
+    pools: Mapping[str, StoragePool] = field(default_factory=dict)
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
     partial: bool = False
 
@@ -63,7 +71,7 @@ def macs(machine: VirtualMachine) -> Iterator[tuple[int, int]]:
 
 def template_path(one: Object) -> str | None:
     """The XML template that an object names."""
-    return None if isinstance(one, Image) else one.spec.xml_template
+    return one.spec.xml_template if isinstance(one, (VirtualMachine, InstanceType)) else None
 
 
 def check_draft(draft: VirtualMachine, catalog: Catalog) -> list[Mistake]:

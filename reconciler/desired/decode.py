@@ -12,15 +12,8 @@ from pydantic import BaseModel, ValidationError
 from reconciler.desired.explain import Written, explain, found, suggest
 from reconciler.desired.yaml_file import Document, Path, documents, to_data
 from reconciler.errors import DesiredStateError, Problem
-from reconciler.model.manifest import (
-    API_VERSION,
-    KINDS,
-    Interface,
-    Object,
-    Placement,
-    RootDisk,
-    VirtualMachine,
-)
+from reconciler.model.envelope import API_VERSION
+from reconciler.model.manifest import KINDS, Interface, Object, Placement, RootDisk, VirtualMachine
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -12,11 +12,13 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from reconciler.desired.yaml_file import Path, quote
-from reconciler.model.manifest import ContradictionError
+from reconciler.model.envelope import ContradictionError
 
 _PATTERNS = {
     "machine": "a machine type is letters, digits, '.', '_' and '-', for example q35",
     "sha256": "a sha256 is 64 lower-case hexadecimal digits, as sha256sum prints them",
+    "sha512": "a sha512 is 128 lower-case hexadecimal digits, as sha512sum prints them",
+    "checksums": "the url of a checksum file begins with http://, https:// or ftp:// and has no spaces",
     "url": "a url begins with http://, https:// or ftp:// and has no spaces",
 }
 

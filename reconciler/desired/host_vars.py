@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from reconciler.desired.decode import validate
 from reconciler.desired.host_uri import CONNECTION_VARIABLES, Wrapper, make_uri
 from reconciler.desired.yaml_file import show_path
+from reconciler.model.envelope import Name
 from reconciler.model.host import Host
-from reconciler.model.manifest import Name
 from reconciler.model.units import Size, parse_duration
 
 PREFIX = "reconciler_"

@@ -12,7 +12,7 @@ from reconciler.desired.tree import Content
 from reconciler.desired.yaml_file import documents
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.desired import Origin
-from reconciler.model.manifest import Image, InstanceType, Object, VirtualMachine
+from reconciler.model.manifest import Object, VirtualMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ParsedFile:
     digest: bytes = b""
     objects: tuple[tuple[str, Object], ...] = ()
     machines: tuple[tuple[str, VirtualMachine], ...] = ()
-    others: tuple[InstanceType | Image, ...] = ()
+    others: tuple[Object, ...] = ()
     origins: tuple[tuple[str, Origin], ...] = ()
     macs: tuple[tuple[int, tuple[str, int]], ...] = ()
     templates: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from reconciler.desired.descriptions import DESCRIPTIONS
-from reconciler.model.manifest import API_VERSION, KINDS
+from reconciler.model.envelope import API_VERSION
+from reconciler.model.manifest import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reconciler.desired.check import Catalog, check, check_draft, is_template_path
+from reconciler.desired.checksums import SHA256_DIGITS, ChecksumFiles
 from reconciler.desired.decode import Mistake, SharedParts
 from reconciler.desired.git import GitTree
 from reconciler.desired.images import ImageFile, ImageFiles
@@ -19,7 +21,9 @@ from reconciler.desired.yaml_file import Document, documents, show_path
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.config import SourceConfig
 from reconciler.model.desired import DesiredState, Origin
-from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.manifest import InstanceType, VirtualMachine
+from reconciler.model.network import Network
+from reconciler.model.storage import Image, StoragePool, Volume
 
 
 def open_source(
@@ -45,7 +49,8 @@ def open_source(
         tree = GitTree(root, config.ref, config.folder, config.remote, config.max_file_size, left_out)
     else:
         tree = FolderTree(root, config.folder, config.max_file_size, left_out)
-    return Source(tree, ImageFiles(digests))
+    checksums = ChecksumFiles(digests.with_name("image-checksums.json") if digests is not None else None)
+    return Source(tree, ImageFiles(digests), checksums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,13 @@ class Source:
     Args:
         tree: Where the files come from.
         images: Looks at image files.
+        checksums: Looks into the checksum files of distributions.
     """
 
-    def __init__(self, tree: Tree, images: ImageFiles) -> None:
+    def __init__(self, tree: Tree, images: ImageFiles, checksums: ChecksumFiles | None = None) -> None:
         self._tree = tree
         self._image_files = images
+        self._checksums = checksums or ChecksumFiles()
         self._pool = SharedParts()
         self._files: dict[str, ParsedFile] = {}
         self._looks: dict[str, tuple[Image, ImageFile, Image]] = {}
@@ -85,8 +92,8 @@ class Source:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What went wrong with the last `fetch`, in words; empty when nothing did."""
-        return self._tree.warnings
+        """What could not be had from the network, in words; empty when nothing was missed."""
+        return (*self._tree.warnings, *self._checksums.warnings)
 
     def fetch(self) -> bool:
         """Follow the remote, if there is one; True when the ref moved. A failure becomes a warning."""
@@ -144,6 +151,7 @@ class Source:
         """What machines refer to; the very same object as last time if none of it changed."""
         presets: dict[str, InstanceType] = {}
         images: dict[str, Image] = {}
+        things: dict[type, dict[str, Any]] = {StoragePool: {}, Volume: {}, Network: {}}
         sizes: dict[str, int] = {}
         findings: list[_Finding] = []
         wanted: set[str] = set()
@@ -159,27 +167,48 @@ class Source:
                 if isinstance(one, InstanceType):
                     presets[one.name] = one
                     continue
+                if not isinstance(one, Image):
+                    things[type(one)][one.name] = one
+                    continue
                 images[one.name], seen = self._resolve(one)
                 sizes[one.name] = seen.size
                 mistake = _image_mistake(one, seen)
                 if mistake is not None:
                     findings.append(_Finding(f"Image/{one.name}", _origin(file, one, path), mistake))
-        made = Catalog(presets, images, sizes, self._templates(wanted), frozenset(broken), partial)
+        made = Catalog(
+            presets,
+            images,
+            sizes,
+            self._templates(wanted),
+            pools=things[StoragePool],
+            volumes=things[Volume],
+            networks=things[Network],
+            broken=frozenset(broken),
+            partial=partial,
+        )
         if made != self._catalog:
             self._catalog = made
         return self._catalog, tuple(findings)
 
     def _resolve(self, image: Image) -> tuple[Image, ImageFile]:
         """The image with an absolute path and its digest, and what a look at its file gave."""
-        if image.spec.path is None:
-            return image, ImageFile(image.spec.sha256 or "", 0)
-        path = (self._tree.root / image.spec.path).absolute()
-        seen = self._image_files.look(path, image.spec.format)
-        known = self._looks.get(image.name)
-        if known is None or known[0] is not image or known[1] != seen:
+        spec = image.spec
+        update: dict[str, str | None]
+        if spec.path is not None:
+            path = (self._tree.root / spec.path).absolute()
+            seen = self._image_files.look(path, spec.format, sha512=spec.sha512 is not None)
             update = {"path": str(path), "sha256": seen.sha256 or None}
-            resolved = image.model_copy(update={"spec": image.spec.model_copy(update=update)})
-            known = self._looks[image.name] = (image, seen, resolved)
+        elif spec.checksums is not None:
+            told = self._checksums.digest_of(image)
+            seen = ImageFile("", 0, told.mistake)
+            update = {"sha256" if len(told.digest) == SHA256_DIGITS else "sha512": told.digest or None}
+        else:
+            return image, ImageFile("", 0)
+        known = self._looks.get(image.name)
+        if known is None or known[0] is not image or any(
+            getattr(known[2].spec, field) != value for field, value in update.items()
+        ):
+            known = self._looks[image.name] = (image, seen, _with(image, update))
         return known[2], seen
 
     def _templates(self, wanted: set[str]) -> dict[str, str]:
@@ -224,6 +253,9 @@ class Source:
             instance_types=catalog.instance_types,
             images=catalog.images,
             templates=catalog.templates,
+            pools=catalog.pools,
+            volumes=catalog.volumes,
+            networks=catalog.networks,
             origins=origins,
         )
 
@@ -321,12 +353,19 @@ def _problem(finding: _Finding, document: Document | None) -> Problem:
     return Problem(origin.file, origin.line, 1, show_path(mistake.path), mistake.message, finding.key)
 
 
+def _with(image: Image, update: Mapping[str, str | None]) -> Image:
+    return image.model_copy(update={"spec": image.spec.model_copy(update=update)})
+
+
 def _image_mistake(image: Image, seen: ImageFile) -> Mistake | None:
+    spec = image.spec
     if seen.mistake:
-        return Mistake(("spec", "path"), seen.mistake)
-    stated = image.spec.sha256
-    if stated is not None and seen.sha256 != stated:
-        return Mistake(("spec", "sha256"), f"the file has another sha256: {seen.sha256}")
+        return Mistake(("spec", "path" if spec.path is not None else "checksums"), seen.mistake)
+    if spec.path is None:
+        return None
+    for field, stated, found in (("sha256", spec.sha256, seen.sha256), ("sha512", spec.sha512, seen.sha512)):
+        if stated is not None and found != stated:
+            return Mistake(("spec", field), f"the file has another {field}: {found}")
     return None
 
 

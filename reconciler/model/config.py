@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from reconciler.model.manifest import Identifier, Manifest
+from reconciler.model.envelope import Identifier, Manifest
 from reconciler.model.units import Duration, Size
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.manifest import InstanceType, VirtualMachine
+from reconciler.model.network import Network
+from reconciler.model.storage import Image, StoragePool, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,9 @@ class DesiredState:
         machines: By name.
         instance_types: By name.
         images: By name; ``spec.path`` is absolute here and ``spec.sha256`` is always filled in.
+        pools: Storage pools by name.
+        volumes: By name.
+        networks: By name.
         templates: Text of each XML template that a machine or instance type names, by path.
         origins: ``Kind/name`` to the place where it stands.
     """
@@ -33,5 +38,8 @@ class DesiredState:
     machines: Mapping[str, VirtualMachine]
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     images: Mapping[str, Image] = field(default_factory=dict)
+    pools: Mapping[str, StoragePool] = field(default_factory=dict)
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)

@@ -22,10 +22,14 @@ class DiskConfig:
     Attributes:
         target: Device name, ``vda``.
         bus: libvirt's bus word.
-        path: Absolute path on the host.
+        path: Absolute path on the host; for ``network`` it is ``<protocol>:<name>``: ``rbd:pool/image``.
         format: ``qcow2`` or ``raw``.
         size: Virtual size in bytes; None when unknown or left to the image.
         name: The user's name of it (``root``, ``data``); None when the domain is not ours.
+        type: libvirt's word for where it lies: ``file``, ``block`` or ``network``.
+        volume: The `Volume` that it is, or None: it lives and dies with the machine.
+        hosts: ``name:port`` of the servers of a ``network`` disk.
+        auth: ``user:uuid``, Ceph's user and the host's libvirt secret, or None.
     """
 
     target: str
@@ -34,6 +38,10 @@ class DiskConfig:
     format: str
     size: int | None = None
     name: str | None = None
+    type: str = "file"
+    volume: str | None = None
+    hosts: tuple[str, ...] = ()
+    auth: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class InterfaceConfig:
         bridge: Host bridge, or None.
         model: libvirt's model word; None when the host chose.
         name: The user's name of it (``net0``); None when the domain is not ours.
+        address: The address that the network reserves for it, or None.
     """
 
     mac: str
@@ -53,6 +62,7 @@ class InterfaceConfig:
     bridge: str | None
     model: str | None = None
     name: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +151,32 @@ class DomainState(StrEnum):
         return self in (self.RUNNING, self.PAUSED, self.SHUTTING_DOWN, self.SUSPENDED)
 
 
+class AddressSource(StrEnum):
+    """Where an address was learnt, the most trustworthy first."""
+
+    AGENT = "agent"
+    LEASE = "lease"
+    ARP = "arp"
+    RESERVATION = "reservation"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestAddress:
+    """An address of a guest.
+
+    Attributes:
+        address: IPv4 or IPv6, without a prefix length.
+        source: Who says so.
+        mac: Of the interface that has it, lower case.
+        interface: The guest's name of it (``eth0``), where the source knows it; else empty.
+    """
+
+    address: str
+    source: AddressSource
+    mac: str
+    interface: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedDomain:
     """A domain as libvirt reports it.
@@ -155,6 +191,7 @@ class ObservedDomain:
         applied: The mark in its persistent configuration; None means it is not ours (whoever owns it).
         applied_live: The mark that the running instance was started with or last changed live.
         foreign_owner: Owner in its mark when that is another installation; else empty.
+        addresses: What is known of its addresses, ordered by MAC, source and address.
     """
 
     host: str
@@ -166,6 +203,7 @@ class ObservedDomain:
     applied: Applied | None = None
     applied_live: Applied | None = None
     foreign_owner: str = ""
+    addresses: tuple[GuestAddress, ...] = ()
 
     @property
     def name(self) -> str:

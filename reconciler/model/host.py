@@ -42,7 +42,23 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A storage pool on a host. Sizes in bytes; ``volumes`` are volume names."""
+    """A storage pool on a host, as libvirt reports it.
+
+    Attributes:
+        name: libvirt's.
+        type: libvirt's word: ``dir``, ``logical``, ``netfs``, ``rbd`` …
+        path: Where its volumes appear; empty for one without (rbd).
+        active: It can be used.
+        capacity: Bytes.
+        available: Bytes.
+        volumes: Names.
+        uuid: Tells ours from others'; empty for one that is not there yet.
+        autostart: Started with its host.
+        source: ``source.name``: volume group, Ceph pool or zpool; for netfs ``host:path``.
+        hosts: ``name:port`` of its servers (rbd).
+        auth: ``user:uuid`` of a libvirt secret, or None.
+        pending: It is not there yet: the plan makes it.
+    """
 
     name: str
     type: str
@@ -51,6 +67,33 @@ class Pool:
     capacity: int
     available: int
     volumes: frozenset[str] = frozenset()
+    uuid: str = ""
+    autostart: bool = False
+    source: str = ""
+    hosts: tuple[str, ...] = ()
+    auth: str | None = None
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedNetwork:
+    """A libvirt network on a host.
+
+    Attributes:
+        name: libvirt's.
+        uuid: Tells ours from others'.
+        active: It can be used.
+        autostart: Started with its host.
+        applied: Text of our mark (the spec that was last pushed, as JSON), or None: it is not ours.
+        reservations: MAC to address of its DHCP hosts.
+    """
+
+    name: str
+    uuid: str
+    active: bool
+    autostart: bool = False
+    applied: str | None = None
+    reservations: Mapping[str, str] = field(default_factory=dict)
 
 
 class HostStatus(StrEnum):
@@ -92,6 +135,7 @@ class ObservedHost:
         domains: All domains, ours or not, by UUID.
         uuid: The machine's own (SMBIOS's, or ``host_uuid`` of libvirtd.conf); empty where libvirt does not
             tell, or tells one that many boards have.
+        network_configs: All libvirt networks by name, also those that are not active.
         nics: Its network devices, each with its MAC, without guests' taps; empty where libvirt does not tell.
     """
 
@@ -112,6 +156,7 @@ class ObservedHost:
     domains: Mapping[str, ObservedDomain] = field(default_factory=dict)
     uuid: str = ""
     nics: frozenset[str] = frozenset()
+    network_configs: Mapping[str, ObservedNetwork] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:

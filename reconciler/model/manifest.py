@@ -1,4 +1,4 @@
-"""What a user declares: VirtualMachine, InstanceType and Image, as they stand in YAML.
+"""What a user declares: VirtualMachine and InstanceType, as they stand in YAML, and all kinds together.
 
 Field names are camelCase in YAML and snake_case here.  An optional field left out (None) means "the
 host may choose", or the instance type says it.  Nothing here knows where a machine runs.
@@ -6,160 +6,35 @@ host may choose", or the instance type says it.  Nothing here knows where a mach
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool, model_validator
 
+from reconciler.model.envelope import (
+    API_VERSION,
+    ApiVersion,
+    Architecture,
+    Identifier,
+    Mac,
+    Manifest,
+    Metadata,
+    Name,
+    Text,
+    refuse,
+)
+from reconciler.model.guest import CloudInit, Provision, Readiness
+from reconciler.model.network import Network
+from reconciler.model.storage import (
+    DeletionPolicy,
+    DiskBus,
+    DiskFormat,
+    Image,
+    StoragePool,
+    Volume,
+)
 from reconciler.model.units import Duration, Size
-
-ApiVersion = Literal["reconciler/v1"]
-API_VERSION: ApiVersion = "reconciler/v1"
-
-_NAME_REFUSED = re.compile(r"[^ -~]|/")
-_IDENTIFIER = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
-
-def check_name(name: str) -> str:
-    """A name that libvirt, file systems and URLs can all carry.
-
-    Any printable ASCII is allowed (machines that people adopt are called all sorts of things) but a
-    slash, which libvirt refuses, and a dot or dash in front.
-
-    Raises:
-        ValueError: The name does not fit; the message says why.
-    """
-    if not name or len(name) > 63:
-        raise ValueError("a name has 1 to 63 characters")
-    if _NAME_REFUSED.search(name):
-        raise ValueError("a name is printable ASCII without '/'")
-    if name[0] in ".-" or name != name.strip():
-        raise ValueError("a name begins with neither '.' nor '-', and has no space at its ends")
-    return name
-
-
-def check_identifier(name: str) -> str:
-    """A short lower-case word (RFC 1123 label) for the parts of a machine.
-
-    Raises:
-        ValueError: Not such a word.
-    """
-    if not _IDENTIFIER.fullmatch(name):
-        raise ValueError("write lower-case letters, digits and dashes, at most 63 of them")
-    return name
-
-
-def check_architecture(name: str) -> str:
-    """Check libvirt's name of an architecture, such as ``x86_64``.
-
-    Raises:
-        ValueError: Not such a word.
-    """
-    if not _ARCHITECTURE.fullmatch(name):
-        raise ValueError(f"{name!r} is not an architecture such as x86_64 or aarch64")
-    return name
-
-
-def check_mac(mac: str) -> str:
-    """A unicast MAC address in lower case.
-
-    Raises:
-        ValueError: Not a MAC address, or a multicast one.
-    """
-    lowered = mac.lower()
-    if not _MAC.fullmatch(lowered):
-        raise ValueError(f"{mac!r} is not a MAC address such as 52:54:00:12:34:56")
-    if int(lowered[:2], 16) & 1:
-        raise ValueError(f"{mac} is a multicast address; the first byte must be even")
-    return lowered
-
-
-def check_text(text: str) -> str:
-    """Free text that XML 1.0 can carry (no control characters but tab and newline).
-
-    Raises:
-        ValueError: It cannot.
-    """
-    refused = sorted(
-        {
-            c
-            for c in text
-            if (ord(c) < 32 and c not in "\t\n") or 0xD800 <= ord(c) <= 0xDFFF or ord(c) in (0xFFFE, 0xFFFF)
-        }
-    )
-    if refused:
-        raise ValueError(
-            "text has characters that XML cannot carry: " + ", ".join(f"U+{ord(c):04X}" for c in refused)
-        )
-    return text
-
-
-Text = Annotated[str, AfterValidator(check_text)]
-# The patterns are what editors can check while one types; the functions decide.
-Name = Annotated[
-    str, AfterValidator(check_name), Field(json_schema_extra={"pattern": r"^(?![ .-])[ -.0-~]{1,63}(?<! )$"})
-]
-Identifier = Annotated[
-    str,
-    AfterValidator(check_identifier),
-    Field(json_schema_extra={"pattern": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
-]
-Architecture = Annotated[
-    str,
-    AfterValidator(check_architecture),
-    Field(json_schema_extra={"pattern": r"^[a-z0-9][a-z0-9_]{0,31}$"}),
-]
-Mac = Annotated[
-    str,
-    AfterValidator(check_mac),
-    Field(json_schema_extra={"pattern": r"^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$"}),
-]
-
-
-class ContradictionError(ValueError):
-    """Fields that do not go together; pydantic stops at a ValueError, so one carries them all.
-
-    Attributes:
-        messages: A sentence each.
-    """
-
-    def __init__(self, messages: Sequence[str]) -> None:
-        super().__init__("; ".join(messages))
-        self.messages = tuple(messages)
-
-
-def _refuse(messages: Iterable[str]) -> None:
-    found = list(messages)
-    if found:
-        raise ContradictionError(found)
-
-
-class Manifest(BaseModel):
-    """Base of everything that stands in YAML: frozen, camelCase, unknown fields are errors."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        strict=False,
-        use_enum_values=False,
-        hide_input_in_errors=True,
-    )
-
-
-class Metadata(Manifest):
-    """Name and labels of an object."""
-
-    name: Name
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
 
 
 class RunStrategy(StrEnum):
@@ -193,29 +68,6 @@ class UpdatePolicy(StrEnum):
     REPLACE = "Replace"
 
 
-class DeletionPolicy(StrEnum):
-    """What becomes of the disks when the machine is removed."""
-
-    RETAIN = "Retain"
-    DELETE = "Delete"
-
-
-class DiskBus(StrEnum):
-    """How a disk is attached."""
-
-    VIRTIO = "virtio"
-    SCSI = "scsi"
-    SATA = "sata"
-    IDE = "ide"
-
-
-class DiskFormat(StrEnum):
-    """Format of a disk or image; stated, never probed."""
-
-    QCOW2 = "qcow2"
-    RAW = "raw"
-
-
 class RootDisk(Manifest):
     """The disk the machine boots from: an overlay on its image, or blank without one.
 
@@ -231,7 +83,7 @@ class RootDisk(Manifest):
 
     @model_validator(mode="after")
     def _existing_or_made(self) -> Self:
-        _refuse(self._contradictions())
+        refuse(self._contradictions())
         return self
 
     def _contradictions(self) -> Iterator[str]:
@@ -242,23 +94,27 @@ class RootDisk(Manifest):
 
 
 class ExtraDisk(RootDisk):
-    """A further disk: blank with ``size`` (bytes), or an existing file with ``path``."""
+    """A further disk: blank with ``size`` (bytes), an existing file with ``path``, or a `Volume` by name."""
 
     name: Identifier
+    volume: Name | None = None
 
     def _contradictions(self) -> Iterator[str]:
         yield from super()._contradictions()
         if self.name == "root":
             yield "the name 'root' belongs to the root disk"
-        if self.size is None and self.path is None:
-            yield "a disk needs a size, or the path of an existing file"
+        if self.volume is not None and (self.size, self.path, self.pool) != (None, None, None):
+            yield "a disk that is a volume takes its size, pool and path from there"
+        if self.size is None and self.path is None and self.volume is None:
+            yield "a disk needs a size, the path of an existing file, or the name of a volume"
 
 
 class Interface(Manifest):
     """A network interface on a libvirt network or on a host's bridge.
 
     ``name`` is ours and stable (default ``net0``, ``net1`` … by place in the list): the derived MAC
-    hangs on it.  ``model`` is libvirt's word (virtio, e1000e …).
+    hangs on it.  ``model`` is libvirt's word (virtio, e1000e …).  ``address`` is a fixed one of the
+    network's, or ``auto`` for its next free one.
     """
 
     name: Identifier | None = None
@@ -266,6 +122,7 @@ class Interface(Manifest):
     bridge: Name | None = None
     model: Identifier = "virtio"
     mac: Mac | None = None
+    address: str | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -348,10 +205,13 @@ class VirtualMachineSpec(Manifest):
     suspend: StrictBool = False
     ignore: tuple[str, ...] = ()
     xml_template: str | None = None
+    cloud_init: CloudInit | None = None
+    readiness: Readiness | None = None
+    provision: Provision | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _refuse((*self._contradictions(), *self._twins()))
+        refuse((*self._contradictions(), *self._twins()))
         return self
 
     def _contradictions(self) -> Iterator[str]:
@@ -420,44 +280,20 @@ class InstanceType(Manifest):
         return self.metadata.name
 
 
-class ImageSpec(Manifest):
-    """A base disk: a file on the controller (``path``) or one that hosts fetch (``url``).
-
-    A relative path starts at the folder of the state repository.  ``sha256`` is required for a URL.
-    """
-
-    path: str | None = None
-    url: str | None = Field(default=None, pattern=r"^(https?|ftp)://[^\s]+$")
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    format: DiskFormat = DiskFormat.QCOW2
-    architecture: Architecture | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("an image has either a path or a url")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("an image from a url needs its sha256")
-        return self
-
-
-class Image(Manifest):
-    """A base disk that root disks are laid over."""
-
-    api_version: ApiVersion = API_VERSION
-    kind: Literal["Image"] = "Image"
-    metadata: Metadata
-    spec: ImageSpec
-
-    @property
-    def name(self) -> str:
-        """Unique among images."""
-        return self.metadata.name
-
-
-Object = VirtualMachine | InstanceType | Image
-KINDS: dict[str, type[VirtualMachine] | type[InstanceType] | type[Image]] = {
+Object = VirtualMachine | InstanceType | Image | StoragePool | Volume | Network
+KINDS: dict[
+    str,
+    type[VirtualMachine]
+    | type[InstanceType]
+    | type[Image]
+    | type[StoragePool]
+    | type[Volume]
+    | type[Network],
+] = {
     "VirtualMachine": VirtualMachine,
     "InstanceType": InstanceType,
     "Image": Image,
+    "StoragePool": StoragePool,
+    "Volume": Volume,
+    "Network": Network,
 }

@@ -106,3 +106,39 @@ def _unquote(text: str) -> str | None:
 def image_volume_name(image: str, sha256: str, fmt: str) -> str:
     """Name of an image's file in a pool: ``debian-12.1f2e3d4c5b6a7988.qcow2``. Content-addressed."""
     return f"{_quote(image)}.{sha256[:16]}.{fmt}"
+
+
+_VOLUME = "volume-"
+_CLAIM = "claim"
+
+
+def own_volume_name(volume: str, uid: str, fmt: str) -> str:
+    """Name of a `Volume`'s bytes in a pool: ``volume-data.<uid>.qcow2``; nothing that `volume_name` makes."""
+    return f"{_VOLUME}{_quote(volume)}.{uid}.{fmt}"
+
+
+def parse_own_volume_name(name: str) -> tuple[str, str, str] | None:
+    """Volume, uid and format of what `own_volume_name` named; None for any other."""
+    parts = name.split(".")
+    if len(parts) != 3 or not parts[0].startswith(_VOLUME) or len(parts[1]) != 36:
+        return None
+    volume = _unquote(parts[0].removeprefix(_VOLUME))
+    return (volume, parts[1], parts[2]) if volume is not None else None
+
+
+def claim_name(volume_uid: str, vm_uid: str) -> str:
+    """Name of the empty volume that says on shared storage which machine a volume belongs to now."""
+    return f"{_CLAIM}.{volume_uid}.{vm_uid}"
+
+
+def parse_claim_name(name: str) -> tuple[str, str] | None:
+    """Uid of the volume and of the machine that has it; None for a name that is no claim."""
+    parts = name.split(".")
+    if len(parts) != 3 or parts[0] != _CLAIM or any(len(part) != 36 for part in parts[1:]):
+        return None
+    return parts[1], parts[2]
+
+
+def on_host(kind: str, name: str, host: str) -> str:
+    """The key of an object on a host, as it stands for ``vm`` in changes, actions and events."""
+    return f"{kind}/{name}@{host}"

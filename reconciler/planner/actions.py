@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from reconciler.model.domain import Applied, DiskConfig, DomainConfig, ObservedDomain
 from reconciler.model.host import Host, ObservedHost, Pool
-from reconciler.model.manifest import DeletionPolicy, RunStrategy
-from reconciler.model.placement import image_volume_name
-from reconciler.model.plan import (
+from reconciler.model.manifest import RunStrategy
+from reconciler.model.operations import (
     AttachDisk,
     AttachInterface,
     CreateVolume,
@@ -19,7 +18,6 @@ from reconciler.model.plan import (
     DetachInterface,
     EnsureImage,
     GrowDisk,
-    Impact,
     Redefine,
     SetAutostart,
     SetCpus,
@@ -29,6 +27,9 @@ from reconciler.model.plan import (
     Stop,
     Undefine,
 )
+from reconciler.model.placement import image_volume_name
+from reconciler.model.plan import Impact
+from reconciler.model.storage import DeletionPolicy
 from reconciler.planner.blueprint import Blueprint
 from reconciler.planner.consent import Verdict
 from reconciler.planner.devices import carries_uid

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from reconciler.errors import ReconcilerError
 from reconciler.model.domain import Applied, DomainConfig, DomainState, ObservedDomain
-from reconciler.model.manifest import RunStrategy, VirtualMachine, check_text
-from reconciler.model.plan import Action, Change, Impact, Mark, Plan, Unmark, Verb
+from reconciler.model.envelope import check_text
+from reconciler.model.manifest import RunStrategy, VirtualMachine
+from reconciler.model.operations import Mark, Unmark
+from reconciler.model.plan import Action, Change, Impact, Plan, Verb
 from reconciler.planner.actions import Place
 from reconciler.planner.blueprint import Blueprint, applied_state
 from reconciler.planner.diff import diff, mark_of

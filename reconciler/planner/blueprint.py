@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import CONFIG_JSON, Applied, DomainConfig
-from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.manifest import InstanceType, VirtualMachine
+from reconciler.model.storage import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def spec_hash(config: DomainConfig, plan: Blueprint, image: str) -> str:
     """
     spec = plan.vm.spec
     promises = f"{image}\n{spec.deletion_policy}\n{spec.protect}\n{spec.stop_timeout}\n"
-    return digest(promises + CONFIG_JSON.dump_json(config).decode())
+    return digest(promises + CONFIG_JSON.dump_json(config, exclude_defaults=True).decode())
 
 
 def applied_state(plan: Blueprint, config: DomainConfig, owner: str, generation: int, image: str) -> Applied:

@@ -14,6 +14,8 @@ from reconciler.planner.machine import Task, plan_creation, plan_deletion, plan_
 from reconciler.planner.newcomer import Newcomer
 from reconciler.planner.ordering import ordered
 from reconciler.planner.outcome import UNCHANGED, Outcome
+from reconciler.planner.resources import plan_resources
+from reconciler.planner.resources.dependencies import linked
 from reconciler.planner.situation import Memo, Remembered, Site
 from reconciler.planner.steps import undefine_id
 from reconciler.planner.survey import Survey
@@ -33,7 +35,7 @@ def make_plan(
         new_uid: Gives a fresh uid to a machine, by name; asked in the order of names.
         memo: Of the last tick. Machines whose inputs are the same objects cost next to nothing.
     """
-    outcomes = _Planning(survey, decisions, new_uid, memo or Memo()).outcomes()
+    outcomes = [*plan_resources(survey), *_Planning(survey, decisions, new_uid, memo or Memo()).outcomes()]
     notes = [*survey.notes]
     changes, blocked = [], list(survey.blocked.values())
     for outcome in outcomes:
@@ -45,7 +47,7 @@ def make_plan(
     return Plan(
         revision=survey.situation.desired.revision,
         changes=tuple(sorted(changes, key=lambda change: change.vm)),
-        actions=ordered(_actions(outcomes)),
+        actions=ordered(linked(_actions(outcomes))),
         blocked=tuple(sorted(blocked, key=lambda refusal: refusal.vm)),
         unchanged=len(survey.located) + len(survey.suspended) - _notable(outcomes, survey),
         notes=tuple(notes),
@@ -59,14 +61,14 @@ def _notable(outcomes: Iterable[Outcome], survey: Survey) -> int:
 
 
 def _actions(outcomes: Iterable[Outcome]) -> list[Action]:
-    """All actions once: what frees room, what machines share, then machine by machine."""
+    """All actions once: what frees room, what belongs to hosts, what machines share, then machines."""
     every = {action.id: action for outcome in outcomes for action in outcome.actions}
     deleting = {
         outcome.change.vm for outcome in outcomes if outcome.change and outcome.change.verb is Verb.DELETE
     }
 
     def rank(action: Action) -> tuple[int, str]:
-        group = 0 if action.vm in deleting else 1 if not action.vm else 2
+        group = 0 if action.vm in deleting else 1 if "/" in action.vm else 2 if not action.vm else 3
         return group, action.vm or action.id
 
     return sorted(every.values(), key=rank)

@@ -9,10 +9,11 @@ from functools import cached_property
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
-from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.placement import Record, parse_volume_name
 from reconciler.model.plan import Blocked
 from reconciler.model.status import Condition
+from reconciler.model.storage import Image
 from reconciler.planner.outcome import Outcome
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from reconciler.model.plan import Action, EnsureImage, Impact, Operation
+from reconciler.model.operations import EnsureImage, Operation
+from reconciler.model.plan import Action, Impact
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from reconciler.model.capacity import Demand, HostCapacity
@@ -15,6 +15,7 @@ from reconciler.planner import capacity, same_host
 from reconciler.planner.diff import mark_of
 from reconciler.planner.index import FleetIndex, index_fleet
 from reconciler.planner.newcomer import Newcomer, newcomer
+from reconciler.planner.pending import project
 from reconciler.planner.situation import Memo, Situation
 
 
@@ -74,6 +75,7 @@ def survey(situation: Situation, memo: Memo | None = None) -> Survey:
         memo: Of the last tick; an unchanged host then costs nothing.
     """
     memo = memo or Memo()
+    situation = replace(situation, fleet=project(situation))
     index = index_fleet(situation.fleet, memo)
     same = same_host.same_hosts(situation)
     sorting = _Sorting(situation, index, _suspended(situation, memo), same)

@@ -13,17 +13,16 @@ from typing import Any
 from reconciler.errors import RenderError
 from reconciler.model.domain import Applied, DomainConfig
 from reconciler.model.host import Fleet, Host
-from reconciler.model.plan import (
-    Action,
+from reconciler.model.operations import (
     AttachDisk,
     AttachInterface,
     CreateVolume,
     Define,
     Mark,
     Operation,
-    Plan,
     Redefine,
 )
+from reconciler.model.plan import Action, Plan
 from reconciler.push.render import (
     HostTraits,
     render_disk,

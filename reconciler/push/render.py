@@ -19,7 +19,7 @@ from reconciler.model.domain import (
     DomainConfig,
     InterfaceConfig,
 )
-from reconciler.model.plan import CreateVolume
+from reconciler.model.operations import CreateVolume
 from reconciler.push.fragments import join, paths_of
 from reconciler.push.template import UserTemplate
 from reconciler.settings import data_dir
@@ -134,7 +134,7 @@ def _mark_context(applied: Applied, template_paths: Sequence[str]) -> dict[str, 
     return {
         "namespace": METADATA_NAMESPACE,
         "mark": applied,
-        "mark_json": CONFIG_JSON.dump_json(applied.config).decode(),
+        "mark_json": CONFIG_JSON.dump_json(applied.config, exclude_defaults=True).decode(),
         "template_paths": template_paths,
     }
 

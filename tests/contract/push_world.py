@@ -13,7 +13,8 @@ import libvirt
 
 from reconciler.model.domain import Applied, DomainConfig
 from reconciler.model.host import Host
-from reconciler.model.plan import Action, Define, Impact, Operation
+from reconciler.model.operations import Define, Operation
+from reconciler.model.plan import Action, Impact
 from reconciler.push.host_plan import HostPlanner
 from reconciler.settings import data_dir
 

@@ -16,7 +16,8 @@ from push_world import OWNER, action, config, mark_of
 
 from reconciler.model.config import HooksConfig, PushConfig
 from reconciler.model.host import Host
-from reconciler.model.plan import Action, ActionResult, Define, Impact, Outcome, Plan, Start
+from reconciler.model.operations import Define, Start
+from reconciler.model.plan import Action, ActionResult, Impact, Outcome, Plan
 from reconciler.push.host_plan import waves
 from reconciler.push.pusher import Pusher
 from reconciler.settings import bin_dir, data_dir

@@ -19,7 +19,7 @@ from reconciler_apply.merge import tidy
 from reconciler_apply.outcome import Interrupted
 from reconciler_apply.session import Session
 
-from reconciler.model.plan import CreateVolume, Define, Start, Stop, Undefine
+from reconciler.model.operations import CreateVolume, Define, Start, Stop, Undefine
 from reconciler.push.orphans import wait_for_orphans
 from reconciler.push.run_dir import RunDirectory, workers_lock
 

@@ -25,7 +25,7 @@ from reconciler.model.domain import (
     DomainConfig,
     InterfaceConfig,
 )
-from reconciler.model.plan import CreateVolume
+from reconciler.model.operations import CreateVolume
 from reconciler.push.render import HostTraits, render_domain, render_volume
 from reconciler.push.template import UserTemplate
 

@@ -12,8 +12,7 @@ import pytest
 from push_world import UID, action, carry_out, config, defined, mark_of, node
 
 from reconciler.model.domain import DiskConfig, InterfaceConfig
-from reconciler.model.placement import image_volume_name, volume_name
-from reconciler.model.plan import (
+from reconciler.model.operations import (
     AttachDisk,
     AttachInterface,
     CreateVolume,
@@ -35,6 +34,7 @@ from reconciler.model.plan import (
     Undefine,
     Unmark,
 )
+from reconciler.model.placement import image_volume_name, volume_name
 
 FOREIGN_UID = "99999999-0000-4000-8000-000000000000"
 FOREIGN = f"""<domain type='test'><name>theirs</name><uuid>{FOREIGN_UID}</uuid><memory>65536</memory>

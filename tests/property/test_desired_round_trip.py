@@ -12,20 +12,15 @@ from reconciler.desired.schema import json_schema
 from reconciler.desired.writer import to_plain, to_yaml
 from reconciler.desired.yaml_file import documents, is_text, to_data
 from reconciler.errors import DesiredStateError, Problem
+from reconciler.model.envelope import Metadata
 from reconciler.model.manifest import (
     AntiAffinity,
     Console,
-    DeletionPolicy,
-    DiskBus,
-    DiskFormat,
     ExtraDisk,
     Firmware,
-    Image,
-    ImageSpec,
     InstanceType,
     InstanceTypeSpec,
     Interface,
-    Metadata,
     Object,
     Placement,
     Policy,
@@ -36,6 +31,7 @@ from reconciler.model.manifest import (
     VirtualMachine,
     VirtualMachineSpec,
 )
+from reconciler.model.storage import DeletionPolicy, DiskBus, DiskFormat, Image, ImageSpec
 
 # Words that some reader of YAML takes for something else than text.
 WORDS = """true yes off null ~ 1 010 1e3 1.10 0x1f 1_0 52:54:00:12:34:56 2024-01-01 = << - : # & * ! % @ `

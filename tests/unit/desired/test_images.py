@@ -11,7 +11,7 @@ from reconciler.desired.images import ImageFiles
 from reconciler.desired.source import open_source
 from reconciler.errors import DesiredStateError
 from reconciler.model.config import SourceConfig
-from reconciler.model.manifest import DiskFormat
+from reconciler.model.storage import DiskFormat
 
 from .conftest import machine
 

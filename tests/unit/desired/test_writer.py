@@ -2,16 +2,9 @@ from __future__ import annotations
 
 from reconciler.desired.decode import decode_text
 from reconciler.desired.writer import to_yaml
-from reconciler.model.manifest import (
-    ExtraDisk,
-    Image,
-    ImageSpec,
-    Interface,
-    Metadata,
-    RootDisk,
-    VirtualMachine,
-    VirtualMachineSpec,
-)
+from reconciler.model.envelope import Metadata
+from reconciler.model.manifest import ExtraDisk, Interface, RootDisk, VirtualMachine, VirtualMachineSpec
+from reconciler.model.storage import Image, ImageSpec
 
 
 def test_as_a_person_would_write_it() -> None:

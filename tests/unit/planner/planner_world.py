@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.model import plan as ops
+from reconciler.model import operations as ops
 from reconciler.model.capacity import Demand, HostCapacity
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import (
@@ -18,9 +18,10 @@ from reconciler.model.domain import (
     ObservedDomain,
 )
 from reconciler.model.host import Host, HostStatus, ObservedHost, Pool
-from reconciler.model.manifest import Image, InstanceType, VirtualMachine
+from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.placement import Candidate, Decision, Phase, Record
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Action, Blocked, Plan, Verb
+from reconciler.model.storage import Image
 from reconciler.planner import Memo, Situation, Survey, make_plan, survey
 
 GI = 1 << 30
@@ -154,7 +155,7 @@ class World:
     records: dict[str, Record] = field(default_factory=dict)
     new_uid: Callable[[str], str] = field(default_factory=numbered_uids)
     never_seen: frozenset[str] = frozenset()
-    held: dict[str, ops.Blocked] = field(default_factory=dict)
+    held: dict[str, Blocked] = field(default_factory=dict)
     dead: dict[str, Record] = field(default_factory=dict)
 
     def add_host(self, name: str, **settings: Any) -> SimHost:
@@ -198,7 +199,7 @@ class World:
     def apply(self, plan: Plan, *, only: int | None = None) -> None:
         """Carry the plan out, or just its first `only` actions, as after a crash."""
         for change in plan.changes:
-            if change.verb in (ops.Verb.CREATE, ops.Verb.REPLACE):
+            if change.verb in (Verb.CREATE, Verb.REPLACE):
                 record = Record(change.vm, change.uid, change.host, change.generation, Phase.INTENDED)
                 self.records[change.vm] = record
         done: set[str] = set()
@@ -212,11 +213,11 @@ class World:
 
     def _record(self, plan: Plan) -> None:
         for change in plan.changes:
-            if change.verb is ops.Verb.DELETE:
+            if change.verb is Verb.DELETE:
                 self.records[change.vm] = Record(
                     change.vm, change.uid, change.host, change.generation, Phase.RETAINED
                 )
-            elif change.verb in (ops.Verb.CREATE, ops.Verb.REPLACE):
+            elif change.verb in (Verb.CREATE, Verb.REPLACE):
                 self.records[change.vm] = replace(self.records[change.vm], phase=Phase.PLACED)
 
     def domain(self, where: str) -> SimDomain:
@@ -224,7 +225,7 @@ class World:
         host, name = where.split("/", 1)
         return next(d for d in self.hosts[host].domains.values() if d.config.name == name)
 
-    def _do(self, action: ops.Action) -> None:
+    def _do(self, action: Action) -> None:
         host = self.hosts[action.host]
         assert host.down is None, f"{action.id} on a host that does not answer"
         operation = action.operation
@@ -410,9 +411,9 @@ _CHANGES: dict[type, Callable[[SimDomain, Any], None]] = {
 }
 
 
-def adverse(actions: tuple[ops.Action, ...]) -> tuple[ops.Action, ...]:
+def adverse(actions: tuple[Action, ...]) -> tuple[Action, ...]:
     """The last action that may go first goes first: hosts work in parallel, and only `after` binds them."""
-    left, order = list(actions), list[ops.Action]()
+    left, order = list(actions), list[Action]()
     while left:
         done = {action.id for action in order}
         free = next(action for action in reversed(left) if set(action.after) <= done)

@@ -11,8 +11,9 @@ from planner_world import GI, World, desired_state, uid
 
 from reconciler.model.config import LimitsConfig
 from reconciler.model.domain import DomainState
+from reconciler.model.operations import Start
 from reconciler.model.placement import Phase, Record
-from reconciler.model.plan import Action, ActionResult, Blocked, Impact, Outcome, Start
+from reconciler.model.plan import Action, ActionResult, Blocked, Impact, Outcome
 from reconciler.model.status import Condition
 from reconciler.planner import Memo, Survey, conditions, machine, make_plan, survey
 from reconciler.planner.limits import deletion_limit

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.plan import Action, ActionResult, Impact, Outcome, Start
+from reconciler.model.operations import Start
+from reconciler.model.plan import Action, ActionResult, Impact, Outcome
 from reconciler.push.results import Results, Trouble
 
 DIED = Trouble("AnsibleFailed", "it died")

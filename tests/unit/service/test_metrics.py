@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.errors import UsageError
 from reconciler.model.host import HostStatus, ObservedHost
-from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Start, Verb
+from reconciler.model.operations import Start
+from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus
 from reconciler.service.metrics import Endpoint, Metrics, parse_address
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from reconciler.model.config import RetryConfig
 from reconciler.model.desired import DesiredState
+from reconciler.model.envelope import Manifest
 from reconciler.model.host import Fleet
-from reconciler.model.placement import Phase, Record, parse_volume_name
+from reconciler.model.placement import Phase, Record, is_machine, parse_key, parse_volume_name
 from reconciler.model.plan import PLAN_JSON, ActionResult, Change, Outcome, Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus, Event, Retry
 from reconciler.planner import Survey
@@ -99,9 +100,9 @@ def begin(store: Store, plan: Plan, fleet: Fleet, now: float) -> str:
     intents = [
         Record(change.vm, change.uid, change.host, change.generation, Phase.INTENDED)
         for change in plan.changes
-        if change.verb in (Verb.CREATE, Verb.REPLACE) and _acts(plan, change)
+        if change.verb in (Verb.CREATE, Verb.REPLACE) and is_machine(change.vm) and _acts(plan, change)
     ]
-    void = {change.vm for change in plan.changes if _void(change, store, fleet)}
+    void = {change.vm for change in plan.changes if is_machine(change.vm) and _void(change, store, fleet)}
     with store.transaction():
         store.commit_intents(intents, void=void)
         store.begin_run(run, PLAN_JSON.dump_json(plan).decode(), now)
@@ -213,7 +214,14 @@ def retries_of(
 
 
 def wish(desired: DesiredState, vm: str) -> str:
-    """Digest of all that people said about a machine; a failure is forgotten as soon as it changes."""
+    """Digest of all that people said about an object; a failure is forgotten as soon as it changes.
+
+    Args:
+        desired: What people said.
+        vm: A machine's name, or another object's key.
+    """
+    if not is_machine(vm):
+        return _wish_of_thing(desired, vm)
     machine = desired.machines.get(vm)
     if machine is None:
         return "gone"
@@ -224,6 +232,18 @@ def wish(desired: DesiredState, vm: str) -> str:
     )
     said = [part.model_dump_json() if part else "" for part in (machine, kind, image)]
     return hashlib.sha256("\0".join([*said, template or ""]).encode()).hexdigest()[:32]
+
+
+def _wish_of_thing(desired: DesiredState, key: str) -> str:
+    kind, name, _host = parse_key(key)
+    known: Mapping[str, Mapping[str, Manifest]] = {
+        "StoragePool": desired.pools,
+        "Volume": desired.volumes,
+        "Network": desired.networks,
+        "Image": desired.images,
+    }
+    one = known.get(kind, {}).get(name)
+    return hashlib.sha256(one.model_dump_json().encode()).hexdigest()[:32] if one else "gone"
 
 
 def note_results(

@@ -170,7 +170,9 @@ def _value(path: str, value: Any) -> str:
 def _device(device: Mapping[str, Any]) -> str:
     if "mac" in device:
         source = f"network {device['network']}" if device["network"] else f"bridge {device['bridge']}"
-        parts = [device["mac"], source, device["model"]]
+        parts = [device["mac"], source, device["model"], device.get("address")]
+    elif "target" not in device:
+        parts = [f"{name}={value}" for name, value in device.items() if value not in (None, (), [])]
     else:
         size = format_size(device["size"]) if device["size"] is not None else None
         parts = [device["target"], device["bus"], device["format"], size, device["path"]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _ENVELOPE = {
     "apiVersion": "Always reconciler/v1.",
-    "kind": "What this document declares: VirtualMachine, InstanceType or Image.",
+    "kind": "What this document declares, for example VirtualMachine.",
     "metadata": "Name, labels and annotations.",
 }
 _MACHINE_TYPE = "libvirt's machine type, for example q35; without it the host chooses."
@@ -60,10 +60,14 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "machine": _MACHINE_TYPE,
         "xmlTemplate": _TEMPLATE,
     },
+    "VolumeRef": {"pool": "libvirt's name of the pool on the host.", "name": "The volume's name in it."},
     "ImageSpec": {
         "path": "A file on the controller; a relative path starts at the root of the source.",
-        "url": "Where the hosts fetch the file; sha256 is then required.",
+        "url": "Where the hosts fetch the file; a digest or checksums are then required.",
+        "volume": "A volume that is on the host already; it is copied. sha256 or sha512 is then required.",
         "sha256": "Digest of the file, as sha256sum prints it.",
+        "sha512": "Digest of the file, as sha512sum prints it.",
+        "checksums": "URL of the distribution's SHA256SUMS or SHA512SUMS; the url's last part is the name in it.",
         "format": "Format of the file: qcow2 or raw. Stated, never guessed.",
         "architecture": "Architecture that the image is for, for example x86_64.",
     },

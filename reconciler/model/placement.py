@@ -103,9 +103,30 @@ def _unquote(text: str) -> str | None:
         return None
 
 
-def image_volume_name(image: str, sha256: str, fmt: str) -> str:
+def image_volume_name(image: str, digest: str, fmt: str) -> str:
     """Name of an image's file in a pool: ``debian-12.1f2e3d4c5b6a7988.qcow2``. Content-addressed."""
-    return f"{_quote(image)}.{sha256[:16]}.{fmt}"
+    return f"{_quote(image)}.{digest[:_DIGITS]}.{fmt}"
+
+
+_DIGITS = 16
+_PART_BEFORE, _PART_AFTER = ".", ".part"
+
+
+def parse_image_volume_name(volume: str) -> tuple[str, str, str] | None:
+    """Image, digits of its digest and format of what `image_volume_name` named; None for any other.
+
+    The unfinished file of a transfer, ``.NAME.part``, says the same as ``NAME``.
+    """
+    if volume.startswith(_PART_BEFORE) and volume.endswith(_PART_AFTER):
+        volume = volume.removeprefix(_PART_BEFORE).removesuffix(_PART_AFTER)
+    parts = volume.split(".")
+    if len(parts) != 3 or len(parts[1]) != _DIGITS or not set(parts[1]) <= _HEXADECIMAL:
+        return None
+    name = _unquote(parts[0])
+    return (name, parts[1], parts[2]) if name and parts[2] in ("qcow2", "raw") else None
+
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 _VOLUME = "volume-"
@@ -142,3 +163,22 @@ def parse_claim_name(name: str) -> tuple[str, str] | None:
 def on_host(kind: str, name: str, host: str) -> str:
     """The key of an object on a host, as it stands for ``vm`` in changes, actions and events."""
     return f"{kind}/{name}@{host}"
+
+
+def is_machine(key: str) -> bool:
+    """True for a machine's name: only the keys of other objects have a slash."""
+    return "/" not in key
+
+
+def parse_key(key: str) -> tuple[str, str, str]:
+    """Kind, name and host (empty without one) of a key, or of a machine's name.
+
+    A host may be called anything but has no ``@``, so the last one parts them.
+    """
+    kind, slash, rest = key.partition("/")
+    if not slash:
+        return "VirtualMachine", key, ""
+    if kind == "Volume":
+        return kind, rest, ""
+    name, _, host = rest.rpartition("@")
+    return kind, name, host

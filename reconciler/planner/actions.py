@@ -100,7 +100,7 @@ def create_volume(
         blank = CreateVolume(pool.name, volume, disk.format, disk.size)
         return [steps.add(blank, f"disk {disk.name} is new", after=after, detail=disk.name or volume)]
     spec = image.spec
-    backing = image_volume_name(image.name, spec.sha256 or "", spec.format)
+    backing = image_volume_name(image.name, spec.digest, spec.format)
     fetched = steps.share_image(
         EnsureImage(
             image=image.name,
@@ -111,6 +111,9 @@ def create_volume(
             format=str(spec.format),
             path=spec.path,
             url=spec.url,
+            sha512="" if spec.sha256 else spec.sha512 or "",
+            from_pool=spec.volume.pool if spec.volume else None,
+            from_volume=spec.volume.name if spec.volume else None,
         ),
         default_pool=pool.name == place.host.pool,
     )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-from pydantic import ValidationError
 
 from reconciler.errors import ReconcilerError
-from reconciler.model.domain import Applied, DomainConfig, DomainState, ObservedDomain
-from reconciler.model.envelope import check_text
-from reconciler.model.manifest import RunStrategy, VirtualMachine
+from reconciler.model.domain import Applied, DomainConfig, ObservedDomain
+from reconciler.model.manifest import VirtualMachine
 from reconciler.model.operations import Mark, Unmark
 from reconciler.model.plan import Action, Change, Impact, Plan, Verb
 from reconciler.planner.actions import Place
@@ -19,7 +14,7 @@ from reconciler.planner.blueprint import Blueprint, applied_state
 from reconciler.planner.diff import diff, mark_of
 from reconciler.planner.ignore import IGNORABLE
 from reconciler.planner.machine import Task, plan_located
-from reconciler.planner.names import ROOT
+from reconciler.planner.manifest_of import manifest_of, named, validated
 from reconciler.planner.outcome import UNCHANGED
 from reconciler.planner.resolve import domain_config
 
@@ -53,16 +48,16 @@ def adopt(domain: ObservedDomain, place: Place, owner: str) -> Adoption:
         ReconcilerError: It cannot be adopted; the message says why.
     """
     _refuse_unfit(domain)
-    named = _named(domain.config)
-    fields = _manifest(domain, named)
-    vm = _validated(fields, domain)
-    applied = _applied(vm, named, place, owner)
+    config = named(domain.config)
+    fields = manifest_of(domain)
+    vm = validated(fields, domain)
+    applied = _applied(vm, config, place, owner)
     # A domain whose running half differs from its persistent one could not be left alone otherwise.
     aside = _differing(vm, domain, applied)
     if aside:
         fields["spec"]["ignore"] = aside
-        vm = _validated(fields, domain)
-        applied = _applied(vm, named, place, owner)
+        vm = validated(fields, domain)
+        applied = _applied(vm, config, place, owner)
     task = Task(Blueprint(vm), place, owner)
     outcome = plan_located(task, _marked(domain, applied))
     if outcome is not UNCHANGED:
@@ -136,78 +131,9 @@ def _refuse_unfit(domain: ObservedDomain) -> None:
             _refuse(domain, f"its interface {interface.mac} is on neither a network nor a bridge")
 
 
-def _named(config: DomainConfig) -> DomainConfig:
-    """The configuration with names for its parts: the first disk is the root disk."""
-    disks = [
-        replace(disk, name=ROOT if index == 0 else disk.target, size=None)
-        for index, disk in enumerate(config.disks or ())
-    ]
-    interfaces = [replace(nic, name=f"net{index}") for index, nic in enumerate(config.interfaces or ())]
-    return replace(config, disks=tuple(disks), interfaces=tuple(interfaces))
-
-
-def _manifest(domain: ObservedDomain, named: DomainConfig) -> dict[str, Any]:
-    """The manifest in YAML's terms."""
-    config = domain.config
-    running = domain.state is DomainState.RUNNING
-    spec: dict[str, Any] = {
-        "cpus": config.cpus,
-        "memory": config.memory,
-        # Explicit, so that a look at the manifest shows what it ties down.
-        "autostart": bool(config.autostart),
-        "console": config.console,
-        "runStrategy": RunStrategy.ALWAYS if running else RunStrategy.MANUAL,
-        "placement": {"host": domain.host},
-        "interfaces": [_interface(nic) for nic in named.interfaces or ()],
-    }
-    if config.max_cpus != config.cpus:
-        spec["maxCpus"] = config.max_cpus
-    if config.max_memory != config.memory:
-        spec["maxMemory"] = config.max_memory
-    for name, field in (("firmware", "firmware"), ("machine", "machine"), ("arch", "architecture")):
-        if getattr(config, name) is not None:
-            spec[field] = getattr(config, name)
-    if config.description and _is_text(config.description):
-        spec["description"] = config.description
-    for disk in named.disks or ():
-        entry: dict[str, Any] = {"path": disk.path, "bus": disk.bus, "format": disk.format}
-        if disk.name == ROOT:
-            spec["rootDisk"] = entry
-        else:
-            spec.setdefault("disks", []).append({"name": disk.name, **entry})
-    return {"metadata": {"name": config.name}, "spec": spec}
-
-
-def _interface(nic: Any) -> dict[str, Any]:
-    entry = {"name": nic.name, "network": nic.network, "bridge": nic.bridge, "mac": nic.mac}
-    if nic.model is not None:
-        entry["model"] = nic.model
-    return entry
-
-
-def _is_text(text: str) -> bool:
-    try:
-        check_text(text)
-    except ValueError:
-        return False
-    return len(text) <= 4096
-
-
-def _validated(fields: Mapping[str, Any], domain: ObservedDomain) -> VirtualMachine:
-    try:
-        return VirtualMachine.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"a manifest cannot express it: {where}: {first['msg']}"
-        raise ReconcilerError(
-            f"the domain {domain.name!r} on {domain.host} cannot be adopted: {message}"
-        ) from error
-
-
-def _applied(vm: VirtualMachine, named: DomainConfig, place: Place, owner: str) -> Applied:
+def _applied(vm: VirtualMachine, previous: DomainConfig, place: Place, owner: str) -> Applied:
     plan = Blueprint(vm)
-    config = domain_config(plan, named.uuid, place.host, place.observed, named)
+    config = domain_config(plan, previous.uuid, place.host, place.observed, previous)
     return applied_state(plan, config, owner, 1, "")
 
 

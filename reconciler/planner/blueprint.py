@@ -117,7 +117,7 @@ def digest(text: str) -> str:
 
 def image_identity(image: Image | None) -> str:
     """``debian@1f2e…``: name and digest of an image; empty without one."""
-    return f"{image.name}@{(image.spec.sha256 or '')[:16]}" if image else ""
+    return f"{image.name}@{image.spec.digest[:16]}" if image else ""
 
 
 def image_name(identity: str) -> str:

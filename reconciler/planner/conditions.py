@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from reconciler.model.domain import DomainState, ObservedDomain
 from reconciler.model.manifest import RunStrategy, VirtualMachine
+from reconciler.model.placement import is_machine
 from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus, ConditionType
 from reconciler.model.units import format_size
 from reconciler.planner.diff import mark_of
 from reconciler.planner.fields import enough_memory
 from reconciler.planner.ignore import ignored
+from reconciler.planner.resources.conditions import resource_conditions
 from reconciler.planner.situation import Memo
 from reconciler.planner.survey import Survey
 from reconciler.planner.words import named
@@ -68,7 +70,7 @@ def conditions(
     now: float = 0.0,
     memo: Memo | None = None,
 ) -> dict[str, tuple[Condition, ...]]:
-    """The conditions of every desired machine, and of those that cannot be let go.
+    """The conditions of every desired machine and other object, and of those that cannot be let go.
 
     Args:
         survey: What the plan was made of.
@@ -79,6 +81,7 @@ def conditions(
     """
     memo = memo or Memo()
     machines = survey.situation.desired.machines
+    results = tuple(results)
     cases = {case.name: case for case in _eventful(survey, plan, results)}
     said: dict[str, tuple[Condition, ...]] = {}
     for name, vm in machines.items():
@@ -95,7 +98,7 @@ def conditions(
         memo.conditions.pop(name, None)
         if case.change is None or case.change.verb is not Verb.DELETE or not case.done:
             said[name] = _say(case, now)
-    return said
+    return said | resource_conditions(survey, plan, results, now)
 
 
 def _eventful(survey: Survey, plan: Plan, results: Iterable[ActionResult]) -> Iterable[_Case]:
@@ -108,7 +111,7 @@ def _eventful(survey: Survey, plan: Plan, results: Iterable[ActionResult]) -> It
     told: dict[str, list[ActionResult]] = defaultdict(list)
     for result in results:
         told[result.vm].append(result)
-    for name in sorted({*changes, *blocked, *survey.suspended}):
+    for name in sorted({*filter(is_machine, (*changes, *blocked)), *survey.suspended}):
         domain = survey.index.ours.get(name)
         yield _Case(
             name=name,

@@ -1,7 +1,7 @@
 """Objects that are no machines: pools and networks of hosts, volumes, images.
 
-They go through the same plan as machines do. Where machines need them in the same plan, `planner.pending` shows them
-as if they were there, and `dependencies` makes the machines' actions wait for theirs.
+They go through the same plan as machines do. Where machines need them in the same plan, `planner.pending`
+shows them as if they were there, and `dependencies` makes the machines' actions wait for theirs.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import click
 
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.lab import HostState, HostStatus, Lab, to_stderr
+from reconciler.lab.debian import build_debian
 from reconciler.lab.guests import build_guests
 
 SIZE = re.compile(r"([0-9]+)(Ki|Mi|Gi)?")
@@ -40,23 +41,38 @@ def lab() -> None:
 @click.option("--pool-size", metavar="SIZE", help="Size of each host's default pool, such as 64Mi.")
 @click.option("--subnet", metavar="NET/24", help="Subnet of the hosts.  [default: a free one]")
 @click.option("--guest-images", is_flag=True, help="Put the small guests into each host's default pool.")
-def up(
+@click.option("--debian", is_flag=True, help="Put a whole Debian there too; building it takes a minute.")
+@click.option("--ceph", is_flag=True, help="A Ceph of one disk, for pools of type rbd on every host.")
+@click.option("--ovs", is_flag=True, help="Open vSwitch on every host, with a bridge ovsbr0.")
+def up(  # noqa: PLR0913 - a parameter for each option
     directory: Path | None,
     hosts: int | None,
     name: str,
     pool_size: str | None,
+    *,
     subnet: str | None,
     guest_images: bool,
+    debian: bool,
+    ceph: bool,
+    ovs: bool,
 ) -> None:
-    """Bring hosts up, and mend broken ones; healthy ones are left alone."""
+    """Bring hosts up, and mend broken ones; healthy ones are left alone.
+
+    All hosts share the folder /var/lib/libvirt/shared. A lab that once got Ceph or Open vSwitch keeps it.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name):
         raise UsageError(f"--name {name!r}: lower-case letters, digits and hyphens only")
     room = Lab(directory, prefix=name, subnet=subnet, progress=to_stderr)
-    standing = room.up(hosts, pool_size=_bytes(pool_size) if pool_size else None)
+    standing = room.up(hosts, pool_size=_bytes(pool_size) if pool_size else None, ceph=ceph, ovs=ovs)
+    images: list[Path] = []
     if guest_images:
         guests = build_guests(room.guests_dir, progress=to_stderr)
+        images += [guests.halt, guests.tiny]
+    if debian:
+        images.append(build_debian(room.guests_dir, progress=to_stderr))
+    if images:
         for host in standing:
-            host.add_images([guests.halt, guests.tiny])
+            host.add_images(images)
     click.echo(room.inventory)
 
 

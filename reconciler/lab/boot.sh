@@ -41,11 +41,16 @@ mount --bind "$dir/lib" /var/lib/libvirt
 mount --bind "$dir/log" /var/log/libvirt
 mount --bind "$lab/cache" /var/cache/libvirt
 mount --bind "$dir/images" /var/lib/libvirt/images
+# One folder that every host of the lab sees: a shared file system without a server.
+mount --bind "$lab/shared" /var/lib/libvirt/shared
+if [ -d /etc/ceph ]; then mount --bind "$dir/ceph" /etc/ceph; fi
 # Its own home too, or Ansible's temporary files would land in the controller's.
 case $dir in /root/*) ;; *) mount --bind "$dir/root" /root ;; esac
 mount --bind "$lab/hosts_file" /etc/hosts
 mount --bind "$lab/ssh_config" /etc/ssh/ssh_config
 mount --bind "$lab/shadow" /etc/shadow
+# libvirt plugs autostarted domains into the switch, so it comes first.
+if [ -d "$dir/ovs" ]; then bash "${0%/*}/ovs.sh" "$dir/ovs" || echo "no Open vSwitch"; fi
 /usr/sbin/sshd -f "$dir/sshd_config"
 /usr/sbin/libvirtd --daemon --pid-file /run/libvirt/libvirtd.pid
 # bash reaps the orphans of the host while it waits.

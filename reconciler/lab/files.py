@@ -20,6 +20,8 @@ QEMU_CONF = """\
 security_driver = "none"
 user = "root"
 group = "root"
+swtpm_user = "root"
+swtpm_group = "root"
 cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
@@ -153,6 +155,8 @@ def lay_out_host(directory: Path, *, address: str, guest_prefix: str, uuid: str)
     for folder in (
         "root",
         "lib/images",
+        "lib/shared",
+        "ceph",
         "log",
         "images",
         "etc/qemu/networks/autostart",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -20,10 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconciler.errors import LabError
-from reconciler.lab import initramfs
+from reconciler.lab import initramfs, kernel
 from reconciler.lab.packages import GUEST_PACKAGES
-from reconciler.lab.process import CLEAN_ENVIRONMENT, run
 
 TINY: Final = Path(__file__).with_name("tiny")
 """Folder of the scripts that run inside the tiny guest."""
@@ -33,6 +30,14 @@ MODULES: Final = (
     "virtio_blk",
     "virtio_net",
     "virtio_balloon",
+    "virtio_console",
+    "virtio_rng",
+    "virtio_scsi",
+    "virtiofs",
+    "ata_piix",
+    "sd_mod",
+    "sr_mod",
+    "isofs",
     "evdev",
     "button",
     "nls_ascii",
@@ -53,8 +58,6 @@ LABEL tiny
 
 TINY_MIB: Final = 24
 HALT_MIB: Final = 1
-EPOCH: Final = "315532800"
-"""Time stamp of everything on the disk: the first second that FAT knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def build_guests(cache: Path, *, progress: Callable[[str], None] = lambda _line:
     with tempfile.TemporaryDirectory(dir=cache, prefix=".build-") as name:
         work = Path(name)
         progress("guests: fetching Debian packages")
-        unpack_packages(work)
+        kernel.unpack_packages(work)
         progress("guests: building")
         names = [*_build_halt(work), _build_tiny(work)]
         for file in names:
@@ -163,63 +166,32 @@ def halt_sector() -> bytes:
 def _build_halt(work: Path) -> list[str]:
     """Write the halting guest as raw and as qcow2; names of the files."""
     (work / "halt.img").write_bytes(halt_sector().ljust(HALT_MIB << 20, b"\0"))
-    _to_qcow2(work / "halt.img", work / "halt.qcow2")
+    kernel.to_qcow2(work / "halt.img", work / "halt.qcow2")
     return ["halt.img", "halt.qcow2"]
 
 
 # -- the small Linux -----------------------------------------------------------------------------------
 
 
-def unpack_packages(work: Path) -> Path:
-    """Download the guests' packages and unpack them below `work`; the folder of their files.
-
-    Raises:
-        LabError: apt does not know or cannot reach a package.
-    """
-    root = work / "root"
-    names = [_real_package(name) for name in GUEST_PACKAGES]
-    download = f"cd '{work}' && exec apt-get -q -o APT::Sandbox::User=root download {' '.join(names)}"
-    try:
-        run(["sh", "-c", download], timeout=600)
-    except LabError as error:
-        raise LabError(
-            f"the guests' packages cannot be fetched: {error.message}", hint="apt-get update"
-        ) from error
-    for package in sorted(work.glob("*.deb")):
-        run(["dpkg-deb", "-x", str(package), str(root)], timeout=120)
-    return root
-
-
-def _real_package(name: str) -> str:
-    """The versioned kernel package that a meta package stands for; other names as they are."""
-    if not name.startswith("linux-image"):
-        return name
-    depends = run(["apt-cache", "depends", name], check=False).stdout
-    match = re.search(r"Depends: (linux-image-\S+)", depends)
-    if match is None:
-        raise LabError(f"apt does not know the package {name}", hint="apt-get update")
-    return match[1]
-
-
 def _build_tiny(work: Path) -> str:
     """Write the small Linux as qcow2; name of the file."""
     root = work / "root"
-    (kernel,) = (root / "boot").glob("vmlinuz-*")
-    shutil.copy(kernel, work / "vmlinuz")
+    (vmlinuz,) = (root / "boot").glob("vmlinuz-*")
+    shutil.copy(vmlinuz, work / "vmlinuz")
     (work / "initrd").write_bytes(tiny_initramfs(root))
     (work / "syslinux.cfg").write_text(SYSLINUX_CFG)
     disk = work / "tiny.img"
     with disk.open("wb") as stream:
         stream.truncate(TINY_MIB << 20)
     sectors = str((TINY_MIB << 20) // 512)
-    _with_tools(
+    kernel.with_tools(
         root, ["mformat", "-i", str(disk), "-T", sectors, "-h", "16", "-s", "63", "-N", "7E1C0DE5", "::"]
     )
     for name in ("vmlinuz", "initrd", "syslinux.cfg"):
-        os.utime(work / name, (int(EPOCH), int(EPOCH)))
-        _with_tools(root, ["mcopy", "-m", "-i", str(disk), str(work / name), "::"])
-    _with_tools(root, ["syslinux", "--install", str(disk)])
-    _to_qcow2(disk, work / "tiny.qcow2")
+        os.utime(work / name, (int(kernel.EPOCH), int(kernel.EPOCH)))
+        kernel.with_tools(root, ["mcopy", "-m", "-i", str(disk), str(work / name), "::"])
+    kernel.with_tools(root, ["syslinux", "--install", str(disk)])
+    kernel.to_qcow2(disk, work / "tiny.qcow2")
     return "tiny.qcow2"
 
 
@@ -232,9 +204,10 @@ def tiny_initramfs(root: Path) -> bytes:
     Raises:
         LabError: The kernel lacks a module that the guest needs.
     """
-    modules = _with_dependencies(root)
+    modules = kernel.modules(root, MODULES)
     folders = ("bin", "dev", "proc", "sys", "run", "disk", "modules", "www", "www/cgi-bin")
     scripts = {"init": "init", "bin/hotplug": "hotplug", "bin/lease": "lease", "bin/off": "off"}
+    scripts["bin/agent"] = "agent"
     scripts["www/cgi-bin/index.cgi"] = "status.cgi"
     return initramfs.pack(
         [
@@ -247,35 +220,3 @@ def tiny_initramfs(root: Path) -> bytes:
             initramfs.plain("modules/order", " ".join(modules).encode()),
         ]
     )
-
-
-def _with_dependencies(root: Path) -> dict[str, bytes]:
-    """The guest's modules and what they depend on, by name, in the order in which they can be loaded."""
-    found = {path.stem.replace("-", "_"): path for path in (root / "lib/modules").rglob("*.ko")}
-    ordered: dict[str, bytes] = {}
-
-    def add(name: str) -> None:
-        if name in ordered:
-            return
-        if name not in found:
-            raise LabError(f"the kernel package lacks the module {name}")
-        content = found[name].read_bytes()
-        depends = re.search(rb"\0depends=([^\0]*)\0", content)
-        for needed in depends[1].decode().split(",") if depends and depends[1] else ():
-            add(needed.replace("-", "_"))
-        ordered[name] = content
-
-    for name in MODULES:
-        add(name)
-    return ordered
-
-
-def _with_tools(root: Path, argv: list[str]) -> None:
-    """Run one of the unpacked tools; syslinux itself calls the mtools by name."""
-    settings = {"PATH": f"{root}/usr/bin:{CLEAN_ENVIRONMENT['PATH']}", "MTOOLS_SKIP_CHECK": "1"}
-    settings |= {"SOURCE_DATE_EPOCH": EPOCH, "TZ": "UTC"}
-    run(["env", *(f"{key}={value}" for key, value in settings.items()), *argv], timeout=60)
-
-
-def _to_qcow2(raw: Path, target: Path) -> None:
-    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)], timeout=120)

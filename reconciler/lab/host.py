@@ -19,6 +19,7 @@ from typing import Final
 
 from reconciler.errors import LabError
 from reconciler.lab import network
+from reconciler.lab.packages import OVS_COMMANDS, missing_packages
 from reconciler.lab.process import (
     CLEAN_ENVIRONMENT,
     command_lines,
@@ -31,6 +32,7 @@ from reconciler.lab.process import (
 )
 
 BOOT_SCRIPT: Final = Path(__file__).with_name("boot.sh")
+OVS_SCRIPT: Final = Path(__file__).with_name("ovs.sh")
 BOOT_TIMEOUT: Final = 30.0
 """Seconds a host may take until its libvirt answers."""
 
@@ -292,10 +294,30 @@ class LabHost:
             return self.wait_for_libvirt()
 
     def _start_missing_daemons(self) -> None:
+        if self.has_ovs:
+            self.start_ovs()
         if self.sshd_pid() is None:
             self.start_sshd()
         if self.libvirtd_pid() is None:
             self.start_libvirtd()
+
+    # -- Open vSwitch ------------------------------------------------------------------------------
+
+    @property
+    def has_ovs(self) -> bool:
+        """Whether the host was given Open vSwitch: it starts it again at every boot."""
+        return (self.directory / "ovs").is_dir()
+
+    def start_ovs(self) -> None:
+        """Give a running host Open vSwitch in user space, with a bridge ``ovsbr0``; what runs is kept.
+
+        Raises:
+            LabError: The package is missing, the host is down, or it does not start.
+        """
+        missing = missing_packages(OVS_COMMANDS)
+        if missing:
+            raise LabError(f"Open vSwitch is not here: install {', '.join(missing)}")
+        self.run(["bash", str(OVS_SCRIPT), str(self.directory / "ovs")])
 
     # -- use ---------------------------------------------------------------------------------------
 

@@ -18,14 +18,17 @@ from typing import Final, TypeVar
 
 from reconciler.errors import LabError
 from reconciler.lab import files, network
+from reconciler.lab.ceph import Ceph, runs_ceph
 from reconciler.lab.host import HostStatus, LabHost, Wiring, boots
-from reconciler.lab.packages import COMMANDS, DEBIAN_PACKAGES, FILES
+from reconciler.lab.packages import COMMANDS, DEBIAN_PACKAGES, FILES, missing_packages
 from reconciler.lab.process import command_lines, run, send, wait_until
 from reconciler.settings import environment
 
 OWN_FILES: Final = (
     "hosts",
     "cache",
+    "shared",
+    "ceph",
     "lab.json",
     "inventory.yml",
     "known_hosts",
@@ -71,13 +74,11 @@ def preflight(directory: Path) -> None:
     """
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it makes namespaces, mounts and bridges", hint="use sudo")
-    search = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    missing = {package for name, package in COMMANDS.items() if not shutil.which(name, path=search)}
-    missing |= {package for path, package in FILES.items() if not Path(path).exists()}
+    missing = missing_packages(COMMANDS, FILES)
     if missing:
         everything = " ".join(DEBIAN_PACKAGES)
         raise LabError(
-            f"the lab misses Debian packages: {', '.join(sorted(missing))}",
+            f"the lab misses Debian packages: {', '.join(missing)}",
             hint=f"apt-get install --no-install-recommends {everything}",
         )
     if not re.fullmatch(r"/[A-Za-z0-9._/+-]+", str(directory)):
@@ -121,6 +122,23 @@ class Lab:
     def guests_dir(self) -> Path:
         """Where this lab caches the small guests."""
         return self.directory / "guests"
+
+    @property
+    def shared_dir(self) -> Path:
+        """The folder that every host sees as ``/var/lib/libvirt/shared``."""
+        return self.directory / "shared"
+
+    @property
+    def ceph(self) -> Ceph:
+        """The lab's Ceph, started or not.
+
+        Raises:
+            LabError: The lab is not up: Ceph's address is that of its bridge.
+        """
+        record = self._record()
+        if record is None:
+            raise LabError("the lab is not up", hint="run `lab up`")
+        return Ceph(self.directory / "ceph", str(record[1][1]))
 
     @property
     def hosts(self) -> tuple[LabHost, ...]:
@@ -176,12 +194,23 @@ class Lab:
 
     # -- up ----------------------------------------------------------------------------------------
 
-    def up(self, hosts: int | None = None, *, pool_size: int | None = None) -> tuple[LabHost, ...]:
+    def up(
+        self,
+        hosts: int | None = None,
+        *,
+        pool_size: int | None = None,
+        ceph: bool = False,
+        ovs: bool = False,
+    ) -> tuple[LabHost, ...]:
         """Bring up at least `hosts` hosts; healthy ones are kept, broken ones mended.
+
+        A lab that has Ceph or Open vSwitch gets them back without being told.
 
         Args:
             hosts: Number of hosts; a lab that has more keeps them. None: those it has, three for a new one.
             pool_size: Bytes that each default pool can hold, or None for the disk's free space.
+            ceph: Bring up a Ceph that all hosts can use.
+            ovs: Give every host Open vSwitch.
 
         Raises:
             LabError: This machine cannot, or a host does not answer.
@@ -200,6 +229,11 @@ class Lab:
                 for host in known:
                     self._limit_pool(host, pool_size)
             self._bring_up(known)
+            if ovs:
+                _in_parallel(LabHost.start_ovs, known)
+            if ceph or self.ceph.was_started:
+                self._progress("lab: Ceph")
+                self.ceph.start(known)
         return known
 
     def _bring_up(self, hosts: Sequence[LabHost]) -> None:
@@ -230,7 +264,8 @@ class Lab:
 
     def _lay_out(self, count: int, prefix: str, subnet: network.Network) -> None:
         """Write every file of the lab that is missing; keys and libvirt's objects are kept."""
-        (self.directory / "cache").mkdir(exist_ok=True)
+        for name in ("cache", "shared"):
+            (self.directory / name).mkdir(exist_ok=True)
         _make_key(self.directory / "id_ed25519", "reconciler-lab")
         for index in range(1, count + 1):
             folder = self._hosts_dir() / f"{prefix}{index}"
@@ -305,12 +340,13 @@ class Lab:
             run(["umount", target])
 
     def _marked_processes(self) -> list[int]:
-        """Inits of this lab's hosts and the processes that hold them."""
+        """Inits of this lab's hosts and of its Ceph, and the processes that hold them."""
         mark = f"{self._hosts_dir()}/"
+        ceph = str(self.directory / "ceph")
         return [
             pid
             for pid, argv in command_lines()
-            if any(boots(argv, word) for word in argv if word.startswith(mark))
+            if runs_ceph(argv, ceph) or any(boots(argv, word) for word in argv if word.startswith(mark))
         ]
 
 

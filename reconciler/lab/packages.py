@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 DEBIAN_PACKAGES: Final[tuple[str, ...]] = (
     "busybox-static",
@@ -22,6 +27,20 @@ DEBIAN_PACKAGES: Final[tuple[str, ...]] = (
     "util-linux",
 )
 """Packages to install with apt before ``lab up``."""
+
+EXTRA_PACKAGES: Final[tuple[str, ...]] = (
+    "ceph-common",
+    "ceph-mgr",
+    "ceph-mon",
+    "ceph-osd",
+    "e2fsprogs",
+    "fdisk",
+    "libvirt-daemon-driver-storage-rbd",
+    "mmdebstrap",
+    "openvswitch-switch",
+    "qemu-block-extra",
+)
+"""Packages that ``lab up --ceph``, ``--ovs`` and ``--debian`` need besides."""
 
 GUEST_PACKAGES: Final[tuple[str, ...]] = ("linux-image-cloud-amd64", "mtools", "syslinux")
 """Packages that guests are built from: downloaded and unpacked into the cache, never installed."""
@@ -57,3 +76,41 @@ FILES: Final[dict[str, str]] = {
     ),
 }
 """Paths that the preflight check looks for, each with the package that brings it."""
+
+CEPH_COMMANDS: Final[dict[str, str]] = {
+    "ceph": "ceph-common",
+    "ceph-mgr": "ceph-mgr",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
+    "rbd": "ceph-common",
+}
+"""Programs of the lab's Ceph."""
+
+CEPH_FILES: Final[dict[str, str]] = {
+    "/usr/lib/x86_64-linux-gnu/libvirt/storage-backend/libvirt_storage_backend_rbd.so": (
+        "libvirt-daemon-driver-storage-rbd"
+    ),
+    "/usr/lib/x86_64-linux-gnu/qemu/block-rbd.so": "qemu-block-extra",
+}
+"""What the hosts need to use it."""
+
+OVS_COMMANDS: Final[dict[str, str]] = {
+    "ovs-vsctl": "openvswitch-switch",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-server": "openvswitch-switch",
+}
+"""Programs of Open vSwitch."""
+
+DEBIAN_COMMANDS: Final[dict[str, str]] = {
+    "mkfs.ext4": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+    "sfdisk": "fdisk",
+}
+"""Programs that build the Debian guest."""
+
+
+def missing_packages(commands: Mapping[str, str], files: Mapping[str, str] | None = None) -> list[str]:
+    """Packages of which a program or a file is not there, in order."""
+    missing = {package for name, package in commands.items() if not shutil.which(name, path=SEARCH_PATH)}
+    missing |= {package for path, package in (files or {}).items() if not Path(path).exists()}
+    return sorted(missing)

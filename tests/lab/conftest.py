@@ -6,19 +6,20 @@ With pytest-xdist each worker has a lab of its own; what one file builds for its
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.world import World
 
 from reconciler.lab import Lab
+from reconciler.lab.debian import build_debian
 from reconciler.lab.guests import Guests, build_guests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.name in ("test_lab_itself.py", "test_tls.py"):
+        if item.path.name in ("test_lab_itself.py", "test_lab_services.py", "test_tls.py"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
@@ -44,9 +45,22 @@ def small_guests(request: pytest.FixtureRequest) -> Guests:
         return build_guests(folder)
 
 
+@pytest.fixture(scope="session")
+def debian(small_guests: Guests) -> Callable[[], Path]:
+    """Builds the Debian guest beside the small ones when somebody needs it."""
+
+    def build() -> Path:
+        folder = small_guests.halt.parent
+        with (folder / "debian-lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return build_debian(folder)
+
+    return build
+
+
 @pytest.fixture
-def world(shared_lab: Lab, small_guests: Guests) -> World:
+def world(shared_lab: Lab, small_guests: Guests, debian: Callable[[], Path]) -> World:
     """The lab, mended and empty."""
-    made = World(shared_lab, small_guests)
+    made = World(shared_lab, small_guests, debian)
     made.wipe()
     return made

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.lab import LabHost
+from reconciler.lab.guest_access import console
 from reconciler.model.units import parse_size
 from reconciler.store.base import Subject
 from reconciler.store.sql import open_store
@@ -104,6 +105,13 @@ class Expectations:
         said = self._world.guest(name)
         for key, value in wanted.items():
             assert re.search(str(value), said[key]), f"inside {name}: {key} is {said[key]!r}, not {value!r}"
+
+    def _machine_inside(self, name: str, seen: Seen, wanted: Mapping[str, str]) -> None:
+        """By shell command, run as root inside over the serial console: a pattern of what it prints."""
+        for command, pattern in wanted.items():
+            answer = console(self._world.lab.host(seen.host), name, self._stage.fill(command), timeout=60)
+            found = f"inside {name}, `{command}` prints {answer.output!r}"
+            assert re.search(self._stage.fill(pattern), answer.output), f"{found}, not {pattern!r}"
 
     def _machine_block(self, name: str, seen: Seen, wanted: Mapping[str, str]) -> None:
         """By target: the size that the running emulator gives its disk."""

@@ -6,9 +6,11 @@ A file in ``tests/cases/lab`` is one scenario:
     before: {machines: …, …}   written as YAML into a fresh source, and applied unless `applied: false`
     steps:  a list; each is one verb with its arguments, and what the command answers
     after:  what the world must look like in the end (the same words as in a step `expect`)
+    needs:  what the lab must have besides its hosts: [ceph, ovs, debian]
 
-`Stage` has a method for each verb (``do_…``) and `Expectations` one for each expectation (``see_…``): their
-docstrings are the reference.  A machine's short form is its spec; see `manifest`.
+`Stage` has a method for each verb (``do_…``, also in `objects`, `inside`, `fate` and `installations`) and
+`Expectations` one for each expectation (``see_…``): their docstrings are the reference.  A machine's short
+form is its spec; see `manifest`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ from reconciler.errors import LabError
 from reconciler.settings import bin_dir
 from support.command import Said, call, options
 from support.expect import Expectations
+from support.fate import FateVerbs
+from support.inside import InsideVerbs
+from support.installations import InstallationVerbs
+from support.objects import ObjectVerbs
 from support.world import Seen, World
 
 API = "reconciler/v1"
@@ -50,12 +56,13 @@ class Scenario:
     steps: tuple[Mapping[str, Any], ...]
     after: Mapping[str, Any]
     drifts: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Scenario:
     """Read a scenario; a word that it should not have is an error."""
     document = yaml.safe_load(path.read_text())
-    unknown = document.keys() - {"title", "before", "steps", "after", "drifts"}
+    unknown = document.keys() - {"title", "before", "steps", "after", "drifts", "needs"}
     assert not unknown, f"{path.name}: unknown words {sorted(unknown)}"
     return Scenario(
         path.stem,
@@ -64,6 +71,7 @@ def load(path: Path) -> Scenario:
         tuple(document.get("steps", ())),
         document.get("after", {}),
         tuple(document.get("drifts", ())),
+        tuple(document.get("needs", ())),
     )
 
 
@@ -95,17 +103,19 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass
-class Stage:
+class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
     """Where a scenario is played: a source, a configuration and a state folder of its own, and the world."""
 
     world: World
     folder: Path
     machines: dict[str, Any] = field(default_factory=dict)
+    objects: dict[str, Any] = field(default_factory=dict)
     remembered: dict[str, Seen] = field(default_factory=dict)
     said: Said | None = None
     rendered: list[str] | None = None
     broken: bool = False
     removed: dict[str, Any] = field(default_factory=dict)
+    installations: dict[str, Any] = field(default_factory=dict)
     daemon: subprocess.Popen[str] | None = None
 
     @property
@@ -132,6 +142,7 @@ class Stage:
 
     def play(self, scenario: Scenario) -> None:
         """Set up, act, and look at the world."""
+        self.world.need(scenario.needs)
         try:
             self.set_up(scenario.before)
             for number, step in enumerate(scenario.steps, 1):
@@ -146,7 +157,7 @@ class Stage:
     def set_up(self, before: Mapping[str, Any]) -> None:
         """Write the source, the inventory and the configuration, and apply."""
         before = dict(before)
-        applied = before.pop("applied", bool(before.get("machines")))
+        applied = before.pop("applied", bool(before.get("machines") or before.get("objects")))
         self.source.mkdir()
         config = merged(
             {
@@ -163,6 +174,9 @@ class Stage:
         self._write_images(before.pop("images", {}))
         for path, text in before.pop("files", {}).items():
             self.do_write({path: text})
+        objects = before.pop("objects", {})
+        if objects:
+            self.do_objects(objects)
         for name, spec in before.pop("machines", {}).items():
             self.machines[name] = manifest(name, spec)
         self._write_machines()
@@ -186,7 +200,7 @@ class Stage:
                 self.expect(argument, PATIENCE if within is True else within)
             else:
                 getattr(self, f"do_{verb}")(argument, **extra)
-            if answers or verb in ("apply", "reconciler", "by_hand"):
+            if answers or verb in ("apply", "reconciler", "by_hand", "inside", "ssh"):
                 self._answer(**answers)
         except (AssertionError, LabError) as error:
             raise AssertionError(f"{where}\n{error}\n{self._last_words()}") from error
@@ -329,11 +343,8 @@ class Stage:
         (self.folder / "inventory.yml").write_text(yaml.safe_dump(document))
 
     def _write_images(self, images: Mapping[str, Any]) -> None:
-        """The small guests, as images `halt` and `tiny`, and others."""
-        guests = {
-            "halt": {"path": str(self.world.guests.halt)},
-            "tiny": {"path": str(self.world.guests.tiny)},
-        }
+        """The lab's guests, as images `halt` and `tiny`, `debian` where it is needed, and others."""
+        guests = {name: {"path": str(path)} for name, path in self.world.images().items()}
         for spec in images.values():
             if "path" in spec:
                 spec["path"] = self.fill(spec["path"])
@@ -407,9 +418,14 @@ class Stage:
         return [self.fill(word) for word in options(words)]
 
     def fill(self, text: str) -> str:
-        """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` filled in."""
+        """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` filled in.
+
+        With ``needs: [ceph]`` also ``$ceph_host``, ``$ceph_user`` and ``$ceph_secret``; ``$ssh_key`` is the
+        public key that the verb ``ssh`` comes with.
+        """
         known: dict[str, object] = {"folder": self.folder, "guests": self.world.guests.halt.parent}
         head = self.folder / "head"
         known["head"] = head.read_text().strip() if head.exists() else ""
+        known |= self.world.facts(text)
         known |= {f"uid_{name}": seen.uid for name, seen in self.remembered.items() if name.isidentifier()}
         return string.Template(text).safe_substitute(known)

@@ -8,13 +8,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from reconciler.errors import LabError
 from reconciler.lab import Lab, LabHost
 from reconciler.lab.guest_access import guest_address, guest_status
 from reconciler.lab.guests import Guests
-from reconciler.lab.process import command_lines
+from reconciler.lab.process import command_lines, run
 
 T = TypeVar("T")
 
@@ -32,10 +33,15 @@ done >/dev/null
 for network in $(virsh -q net-list --all --name | grep -v '^default *$'); do
     virsh -q "net-destroy $network; net-undefine $network"
 done >/dev/null
-for folder in small fast; do
+for folder in small fast pools; do
     umount /var/lib/libvirt/$folder; rm -r /var/lib/libvirt/$folder
 done 2>/dev/null
 find {POOL} -mindepth 1 -delete
+find /var/lib/libvirt/shared -mindepth 1 -delete 2>/dev/null
+if [ -S /run/openvswitch/db.sock ]; then
+    for bridge in $(ovs-vsctl list-br); do ovs-vsctl del-br $bridge; done
+    ovs-vsctl add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev
+fi
 virsh -q pool-refresh default >/dev/null
 virsh -q list --all --name
 """
@@ -72,9 +78,11 @@ class Seen:
 class World:
     """The hosts of the lab, asked directly and not over ssh."""
 
-    def __init__(self, lab: Lab, guests: Guests) -> None:
+    def __init__(self, lab: Lab, guests: Guests, debian: Callable[[], Path] | None = None) -> None:
         self.lab = lab
         self.guests = guests
+        self._build_debian = debian
+        self._debian: Path | None = None
 
     @property
     def hosts(self) -> tuple[LabHost, ...]:
@@ -100,6 +108,44 @@ class World:
             self.mend()
             left = self.each(lambda host: host.run(_WIPE, check=False, timeout=60).stdout.split())
         assert not any(left), f"what would not go: {left}"
+
+    # -- what not every scenario needs -----------------------------------------------------------------
+
+    def need(self, features: Iterable[str]) -> None:
+        """Bring up what a scenario needs; it stays for later ones."""
+        wanted = set(features)
+        assert wanted <= {"ceph", "ovs", "debian"}, f"no lab has {sorted(wanted)}"
+        if "ovs" in wanted:
+            self.each(LabHost.start_ovs)
+        if "ceph" in wanted:
+            self.lab.ceph.start(self.hosts)
+            self.lab.ceph.empty()
+        if "debian" in wanted:
+            assert self._build_debian is not None
+            self._debian = self._build_debian()
+
+    def images(self) -> dict[str, Path]:
+        """The guests that a scenario finds as images, by name."""
+        found = {"halt": self.guests.halt, "tiny": self.guests.tiny}
+        return found | ({"debian": self._debian} if self._debian else {})
+
+    def facts(self, text: str) -> dict[str, str]:
+        """What the `$words` of a text stand for, as far as the lab knows."""
+        found = {}
+        if "$ceph" in text:
+            ceph = self.lab.ceph
+            found |= {"ceph_host": ceph.address, "ceph_user": ceph.user, "ceph_secret": ceph.secret}
+        if "$ssh_key" in text:
+            found["ssh_key"] = self.guest_key.with_suffix(".pub").read_text().strip()
+        return found
+
+    @property
+    def guest_key(self) -> Path:
+        """A private key for guests, at a place that every host sees."""
+        path = self.lab.directory / "cache/guest_key"
+        if not path.exists():
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guests", "-f", str(path)])
+        return path
 
     # -- domains ------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from reconciler.errors import ReconcilerError
 from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig, ObservedDomain
 from reconciler.model.envelope import check_text
+from reconciler.model.hardware import Word
 from reconciler.model.manifest import RunStrategy, VirtualMachine
+from reconciler.planner import hardware_of as hardware
 from reconciler.planner.names import ROOT
 
 _LONGEST_DESCRIPTION = 4096
@@ -31,7 +33,8 @@ def named(config: DomainConfig) -> DomainConfig:
         for index, disk in enumerate(config.disks or ())
     ]
     interfaces = [replace(nic, name=f"net{index}") for index, nic in enumerate(config.interfaces or ())]
-    return replace(config, disks=tuple(disks), interfaces=tuple(interfaces))
+    drives = config.cdroms and tuple(replace(drive, name=drive.target) for drive in config.cdroms)
+    return replace(config, disks=tuple(disks), interfaces=tuple(interfaces), cdroms=drives)
 
 
 def manifest_of(domain: ObservedDomain) -> dict[str, Any]:
@@ -92,7 +95,7 @@ def _disks(config: DomainConfig) -> Mapping[str, Any]:
 
 
 def _disk(disk: DiskConfig) -> dict[str, Any]:
-    return {"path": disk.path, "bus": disk.bus, "format": disk.format}
+    return {"path": disk.path, "bus": disk.bus, "format": disk.format, **hardware.disk_extras(disk)}
 
 
 def _interfaces(config: DomainConfig) -> Mapping[str, Any]:
@@ -139,6 +142,21 @@ PARTS: Final[Mapping[str, Part]] = {
     "console": _console,
     "description": _description,
     "autostart": _autostart,
+    "cpu_model": hardware.cpu,
+    "numa": hardware.numa,
+    "hugepages": hardware.hugepages,
+    "secure_boot": _as("secureBoot", "secure_boot"),
+    "tpm": hardware.tpm,
+    "watchdog": hardware.watchdog,
+    "agent": _as("agent", "agent"),
+    "rng": _as("rng", "rng"),
+    "video": hardware.plain("video", "video", Word),
+    "graphics": hardware.graphics,
+    "consoles": hardware.consoles,
+    "cdroms": hardware.cdroms,
+    "filesystems": hardware.filesystems,
+    "host_devices": hardware.host_devices,
+    "boot": hardware.boot,
 }
 """Field of `DomainConfig` to what says it in a manifest."""
 
@@ -147,5 +165,10 @@ NOT_SAID: Final[Mapping[str, str]] = {
     "uuid": "it is in the mark",
     "virt_type": "it is the host's, and an adopted machine keeps its own",
     "template": "a domain that is not ours was made from none",
+    "cpu_features": "it is in `cpu`, with the model",
+    "topology": "it is in `cpu`, with the model",
+    "pinning": "it is in `cpu`, with the model",
+    "numatune": "it is in `numa`",
+    "seed": "a domain that is not ours has none that we made",
 }
 """Fields of `DomainConfig` that stand in no spec, and why."""

@@ -204,7 +204,7 @@ class VolumeRef(Manifest):
 
 
 class ImageSpec(Manifest):
-    """A base disk: a file on the controller (``path``), one that hosts fetch (``url``), or a ``volume`` there.
+    """A base disk: a file on the controller (``path``), one that hosts fetch (``url``), or their ``volume``.
 
     A relative path starts at the folder of the state repository.  A file's digest is worked out where it
     is not given.  The others need one: ``sha256``, ``sha512``, or (for a URL) ``checksums``, the URL of the
@@ -224,6 +224,12 @@ class ImageSpec(Manifest):
     def digest(self) -> str:
         """Of the content, hexadecimal; empty while a checksum file has not told it."""
         return self.sha256 or self.sha512 or ""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in a word for people."""
+        volume = f"volume {self.volume.pool}/{self.volume.name}" if self.volume else ""
+        return self.path or self.url or volume
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Base images, put into a pool once, whatever the number of machines.
+"""Base images, put into a pool once, whatever the number of machines; and deleted when nothing needs them.
 
 An image's file name carries its digest, and the file appears under that name only when it is whole: so
 whoever finds it may use it.
@@ -8,6 +8,9 @@ whoever finds it may use it.
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -19,23 +22,62 @@ from .outcome import Step, StepError
 from .session import Session
 
 _CHUNK = 4 << 20
+_SAY_EVERY = 2.0
+"""Seconds between two words on how far a transfer is."""
+
+Report = Callable[[int, "int | None"], None]
+"""Takes the bytes that are there and all of them (None: not known); raises Interrupted if nobody waits."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that a host shall have.
+
+    Attributes:
+        target: Its absolute path.
+        algorithm: ``sha256`` or ``sha512``.
+        digest: Of its content, hexadecimal.
+        format: What its header has to agree with: ``qcow2`` or ``raw``.
+    """
+
+    target: str
+    algorithm: str
+    digest: str
+    format: str
 
 
 class Carrier(Protocol):
-    """Puts a file into a folder of the host, whole and checked, or not at all."""
+    """Puts a file into a folder of the host, whole and checked, or not at all.
 
-    def copy(self, source: Path, target: str, sha256: str) -> None:
+    What ends early leaves a part beside the target, and the next attempt goes on from there.
+    """
+
+    def copy(self, source: Path, want: Wanted, report: Report) -> None:
         """Copy a file of the controller.
 
         Raises:
             StepError: It could not be copied, or arrived damaged.
         """
 
-    def fetch(self, url: str, target: str, sha256: str) -> None:
+    def fetch(self, url: str, want: Wanted, report: Report) -> None:
         """Let the host fetch a file.
 
         Raises:
             StepError: It could not be fetched, or is not what the digest says.
+        """
+
+    def clone(self, source: str, want: Wanted, report: Report) -> None:
+        """Let the host copy a file of its own.
+
+        Raises:
+            StepError: It could not be copied, or is not what the digest says.
+        """
+
+    def chains(self, paths: list[str]) -> dict[str, list[str] | None]:
+        """The files that each of these files of the host lies over; None where that cannot be told.
+
+        Raises:
+            StepError: The host cannot be asked.
         """
 
 
@@ -67,11 +109,15 @@ def ensure_image(session: Session, step: Step, carrier: Carrier | None) -> str |
         raise StepError(
             "PoolFull", f"the pool {step['pool']!r} has {free} bytes free, the image needs {size}"
         )
+    if not step["pool_path"]:
+        raise StepError(
+            "Unsupported", f"the pool {step['pool']!r} has no folder for an image's file", terminal=True
+        )
     session.about_to(f"put the image {step['volume']} into the pool {step['pool']}", slow=True)
     if carrier is None:
         _upload(session, pool, step, size)
     else:
-        _carry(carrier, step)
+        _carry(session, carrier, step)
     session.refresh(pool)
     if session.volume(pool, step["volume"]) is None:
         raise StepError(
@@ -81,7 +127,7 @@ def ensure_image(session: Session, step: Step, carrier: Carrier | None) -> str |
 
 
 def _source_size(step: Step) -> int | None:
-    """Bytes of the image's file; None for a URL."""
+    """Bytes of the image's file on the controller; None for one that lies elsewhere."""
     if step["path"] is None:
         return None
     try:
@@ -98,12 +144,53 @@ def _physical_size(volume: libvirt.virStorageVol) -> int | None:
         return None
 
 
-def _carry(carrier: Carrier, step: Step) -> None:
-    target = f"{step['pool_path'].rstrip('/')}/{step['volume']}"
+def _carry(session: Session, carrier: Carrier, step: Step) -> None:
+    want = Wanted(
+        f"{step['pool_path'].rstrip('/')}/{step['volume']}",
+        "sha256" if step["sha256"] else "sha512",
+        step["sha256"] or step["sha512"],
+        step["format"],
+    )
+    report = _reporter(session, step)
     if step["url"]:
-        carrier.fetch(step["url"], target, step["sha256"])
+        carrier.fetch(step["url"], want, report)
+    elif step["from_volume"]:
+        carrier.clone(_volume_path(session, step), want, report)
     else:
-        carrier.copy(Path(step["path"]), target, step["sha256"])
+        carrier.copy(Path(step["path"]), want, report)
+
+
+def _volume_path(session: Session, step: Step) -> str:
+    pool = session.pool(step["from_pool"])
+    volume = session.volume(pool, step["from_volume"])
+    if volume is None:
+        where = f"the pool {step['from_pool']!r}"
+        raise StepError("ImageMissing", f"{where} has no volume {step['from_volume']!r}, which is the image")
+    path = str(volume.path())
+    if not path.startswith("/"):
+        raise StepError("Unsupported", f"the volume {path!r} is no file of this host", terminal=True)
+    return path
+
+
+def _reporter(session: Session, step: Step) -> Report:
+    """Says now and then how far it is; the first word comes after a while, so a quick transfer has none."""
+    last = time.monotonic()
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
+        session.guard.check()
+        if time.monotonic() - last < _SAY_EVERY:
+            return
+        last = time.monotonic()
+        session.say(f"the image {step['volume']}: {_how_far(done, total)}")
+
+    return report
+
+
+def _how_far(done: int, total: int | None) -> str:
+    if not total:
+        return f"{done >> 20} MiB"
+    return f"{100 * done // total} % of {total >> 20} MiB"
 
 
 def _upload(session: Session, pool: libvirt.virStoragePool, step: Step, size: int | None) -> None:
@@ -113,38 +200,48 @@ def _upload(session: Session, pool: libvirt.virStoragePool, step: Step, size: in
     """
     if step["path"] is None or size is None:
         raise StepError(
-            "Unsupported", "Ansible does not reach this host's files, so it cannot fetch a url", terminal=True
+            "Unsupported",
+            "Ansible does not reach this host's files: the image has to be a path on the controller",
+            terminal=True,
         )
     _check_digest(Path(step["path"]), step)
     in_memory = session.conn.getType() == "TEST"
-    volume = pool.createXML(
+    xml = (
         f"<volume><name>{escape(step['volume'])}</name><capacity>{size if in_memory else 0}</capacity>"
-        "<target><format type='raw'/></target></volume>",
-        0,
+        "<target><format type='raw'/></target></volume>"
     )
+    with session.building(pool):
+        volume = pool.createXML(xml, 0)
     if in_memory:  # libvirt's test driver has volumes, but nothing in them
         return
     try:
-        _send(session, volume, Path(step["path"]), size)
-    except (libvirt.libvirtError, OSError):
+        _send(session, volume, step, size)
+    except BaseException:  # also when nobody waits any more: no part may stay under this name
         volume.delete(0)
         raise
 
 
 def _check_digest(path: Path, step: Step) -> None:
+    algorithm = "sha256" if step["sha256"] else "sha512"
     with path.open("rb") as source:
-        digest = hashlib.file_digest(source, "sha256").hexdigest()
-    if digest != step["sha256"]:
-        raise StepError("ChecksumMismatch", f"{path} has the sha256 {digest}, not {step['sha256']}")
+        digest = hashlib.file_digest(source, algorithm).hexdigest()
+    if digest != step[algorithm]:
+        raise StepError("ChecksumMismatch", f"{path} has the {algorithm} {digest}, not {step[algorithm]}")
 
 
-def _send(session: Session, volume: libvirt.virStorageVol, path: Path, size: int) -> None:
+def _send(session: Session, volume: libvirt.virStorageVol, step: Step, size: int) -> None:
     stream = session.conn.newStream(0)
+    report = _reporter(session, step)
     try:
         volume.upload(stream, 0, size, 0)
-        with path.open("rb") as source:
-            stream.sendAll(lambda _stream, count, _: source.read(min(count, _CHUNK)), None)
+        with Path(step["path"]).open("rb") as source:
+
+            def more(_stream: libvirt.virStream, count: int, _: None) -> bytes:
+                report(source.tell(), size)
+                return source.read(min(count, _CHUNK))
+
+            stream.sendAll(more, None)
         stream.finish()
-    except libvirt.libvirtError:
+    except BaseException:
         stream.abort()
         raise

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from pathlib import Path
 
 import pytest
+from support.image_headers import GIB, HEADERS, qcow2
 
 from reconciler.desired.images import ImageFiles
 from reconciler.desired.source import open_source
@@ -15,38 +15,22 @@ from reconciler.model.storage import DiskFormat
 
 from .conftest import machine
 
-GIB = 1 << 30
 
-
-def qcow2(size: int = GIB, backing: int = 0, features: int = 0, version: int = 3) -> bytes:
-    """A qcow2 header (as QEMU's interop/qcow2 describes it) and some padding."""
-    header = struct.pack(">4sIQIIQ", b"QFI\xfb", version, backing, 0, 16, size)
-    return header.ljust(72, b"\0") + struct.pack(">Q", features) + bytes(512)
-
-
-def look(path: Path, content: bytes, fmt: DiskFormat = DiskFormat.QCOW2) -> str:
+@pytest.mark.parametrize("name", HEADERS)
+def test_the_first_bytes_of_an_image_are_what_its_format_says(name: str, tmp_path: Path) -> None:
+    fmt, content, mistake = HEADERS[name]
+    path = tmp_path / "x"
     path.write_bytes(content)
-    return ImageFiles().look(path, fmt).mistake
-
-
-def test_the_header_of_a_qcow2_image(tmp_path: Path) -> None:
-    path = tmp_path / "x.qcow2"
-    assert look(path, qcow2()) == ""
-    assert ImageFiles().look(path, DiskFormat.QCOW2).size == GIB
-    assert look(path, qcow2(version=2)) == ""
-    assert "has a backing file" in look(path, qcow2(backing=4096))
-    assert "has an external data file" in look(path, qcow2(features=1 << 2))
-    assert "version 1" in look(path, qcow2(version=1))
-    assert "is not qcow2" in look(path, b"")
-    assert "is not qcow2" in look(path, b"\0" * 512)
-
-
-def test_a_raw_image_is_what_it_is_said_to_be_whatever_its_first_bytes_say(tmp_path: Path) -> None:
-    content = qcow2(size=1 << 40, backing=4096)
-    path = tmp_path / "x.raw"
-    assert look(path, content, DiskFormat.RAW) == ""
-    seen = ImageFiles().look(path, DiskFormat.RAW)
-    assert (seen.size, seen.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    seen = ImageFiles().look(path, DiskFormat(fmt))
+    if mistake:
+        assert (seen.sha256, seen.size) == ("", 0)
+        assert mistake in seen.mistake
+    else:
+        assert seen.mistake == ""
+        assert (seen.size, seen.sha256) == (
+            GIB if fmt == "qcow2" else len(content),
+            hashlib.sha256(content).hexdigest(),
+        )
 
 
 def test_a_file_is_hashed_again_only_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +87,35 @@ def test_images_of_a_source(tmp_path: Path) -> None:
     manifests.write_text(image(path="images/debian.qcow2", sha256=spec.sha256) + machine("a", image="debian"))
     with pytest.raises(DesiredStateError, match=r"a.yaml:7:11: spec.sha256: the file has another sha256"):
         source.read()
+    sha512 = hashlib.sha512(qcow2(size=2 * GIB)).hexdigest()
+    manifests.write_text(image(path="images/debian.qcow2", sha512=sha512))
+    assert source.read().images["debian"].spec.digest == second.images["debian"].spec.sha256
+    manifests.write_text(image(path="images/debian.qcow2", sha512="0" * 128))
+    with pytest.raises(DesiredStateError, match=r"a.yaml:7:11: spec.sha512: the file has another sha512"):
+        source.read()
     file.unlink()
     with pytest.raises(DesiredStateError, match=r"a.yaml:6:9: spec.path: .*does not exist"):
         source.read()
+
+
+@pytest.mark.parametrize(
+    ("spec", "mistake"),
+    [
+        ({}, "exactly one of path, url and volume"),
+        ({"path": "x", "url": "https://x/y"}, "exactly one of path, url and volume"),
+        ({"url": "https://x/y"}, "needs its sha256"),
+        (
+            {"url": "https://x/y", "sha256": "0" * 64, "sha512": "0" * 128},
+            "one of sha256, sha512 and checksums",
+        ),
+        ({"volume": "{pool: default, name: x.qcow2}"}, "needs its sha256"),
+        ({"path": "x", "checksums": "https://x/SHA256SUMS"}, "checksums go with a url"),
+        ({"url": "file:///etc/passwd", "sha256": "0" * 64}, "a url begins with"),
+        ({"url": "https://x/y", "checksums": "file:///etc/passwd"}, "the url of a checksum file begins with"),
+        ({"volume": "{pool: default, name: ../x}", "sha256": "0" * 64}, "spec.volume.name"),
+    ],
+)
+def test_sources_that_are_none(spec: dict[str, str], mistake: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(image(**spec) if spec else image().replace("spec:", "spec: {}"))
+    with pytest.raises(DesiredStateError, match=mistake):
+        open_source(SourceConfig(path=str(tmp_path)), Path("/")).read()

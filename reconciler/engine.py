@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler import bookkeeping
@@ -22,10 +22,13 @@ from reconciler.model.desired import DesiredState
 from reconciler.model.host import Fleet, Host
 from reconciler.model.placement import Decision, Record
 from reconciler.model.plan import ActionResult, Outcome, Plan
+from reconciler.model.readiness import Guests
 from reconciler.model.status import Condition
 from reconciler.observed.fleet import Observer
 from reconciler.planner import Memo, Situation, Survey, check_limits, conditions, make_plan, survey
 from reconciler.planner.hold import hold
+from reconciler.planner.stale import difference
+from reconciler.provisioning import Provisioning, due
 from reconciler.push.orphans import wait_for_orphans
 from reconciler.push.pusher import Pusher
 from reconciler.store.base import Store, Subject
@@ -47,19 +50,39 @@ class Rooms:
     allocator: Allocator
     pusher: Pusher
     store: Store
+    prober: bookkeeping.Looks | None = None
+    provisioning: Provisioning | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at the world gave: the inputs, who is where, and the plan that follows."""
 
-    desired: DesiredState
-    hosts: Mapping[str, Host]
-    fleet: Fleet
-    records: Mapping[str, Record]
+    situation: Situation
     survey: Survey
     decisions: Mapping[str, Decision]
     plan: Plan
+    guests: Guests = Guests()
+
+    @property
+    def desired(self) -> DesiredState:
+        """What people asked for."""
+        return self.situation.desired
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The inventory."""
+        return self.situation.hosts
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """What the store knows of machines, but for those on hosts declared dead."""
+        return self.situation.records
+
+    @property
+    def fleet(self) -> Fleet:
+        """What the hosts answered."""
+        return self.situation.fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +109,7 @@ class Engine:
         self._memo = Memo()
         self._last: Look | None = None
         self._remembered: Look | None = None
+        self._images_noted = 0.0
 
     def look(self, uids: Mapping[str, str] | None = None) -> Look:
         """Read desired and observed state, place new machines and plan. Changes nothing, not even the store.
@@ -97,35 +121,58 @@ class Engine:
             DesiredStateError: The desired state is refused.
             InventoryError: The inventory is.
         """
-        rooms = self.rooms
-        desired = rooms.source.read()
-        hosts = rooms.inventory.hosts()
-        fleet = rooms.observer.observe(hosts)
-        records = bookkeeping.living_records(rooms.store, fleet)
-        retries = rooms.store.retries()
-        never_seen = bookkeeping.never_seen(rooms.store, fleet)
+        situation = self._situation()
         last = self._last
-        settled = uids is None and not retries and last is not None and last.plan.empty
-        if last is not None and settled and _same(last, desired, hosts, fleet, records):
+        if uids is None and last is not None and self._rests(last) and _same(last.situation, situation):
             return last
-        abandoned = {vm: r for vm, r in rooms.store.records().items() if vm not in records}
-        situation = Situation(desired, hosts, fleet, records, rooms.config.owner, never_seen, dead=abandoned)
         seen = survey(situation, memo=self._memo)
         # With nobody to place, what every host has to give need not even be added up.
-        decisions = rooms.allocator.place(seen.demands, seen.capacities) if seen.demands else {}
+        decisions = self.rooms.allocator.place(seen.demands, seen.capacities) if seen.demands else {}
         known = dict(uids or {})
         plan = make_plan(
             seen, decisions, new_uid=lambda vm: known.get(vm) or str(uuid.uuid4()), memo=self._memo
         )
-        wishes = {vm: bookkeeping.wish(desired, vm) for vm in retries}
-        plan = hold(plan, retries, wishes, self._clock())
-        self._last = Look(desired, hosts, fleet, records, seen, decisions, plan)
+        store, now = self.rooms.store, self._clock()
+        retries = store.retries()
+        plan = hold(plan, retries, {vm: bookkeeping.wish(situation.desired, vm) for vm in retries}, now)
+        guests = bookkeeping.look_at_guests(store, self.rooms.prober, seen, situation.hosts, now)
+        self._last = Look(situation, seen, decisions, plan, guests)
         return self._last
+
+    def _situation(self) -> Situation:
+        """The world, read once: the desired state, the hosts, and what is on record of them."""
+        rooms, store = self.rooms, self.rooms.store
+        desired = rooms.source.read()
+        hosts = rooms.inventory.hosts()
+        fleet = rooms.observer.observe(hosts)
+        records = bookkeeping.living_records(store, fleet)
+        return Situation(
+            desired,
+            hosts,
+            fleet,
+            records,
+            rooms.config.owner,
+            bookkeeping.never_seen(store, fleet),
+            dead={vm: record for vm, record in store.records().items() if vm not in records},
+            volumes=bookkeeping.living_volumes(store, fleet),
+            addresses=store.addresses(),
+            stale_images=bookkeeping.stale_images(store, rooms.config.images, self._clock()),
+        )
+
+    def _rests(self, last: Look) -> bool:
+        """True if nothing is left to do since that look: no action, no retry, no guest that is waited for."""
+        store = self.rooms.store
+        return (
+            last.plan.empty
+            and not store.retries()
+            and not last.guests.waiting
+            and last.guests.provisions is store.provisions()
+        )
 
     def conditions(self, look: Look) -> Mapping[str, tuple[Condition, ...]]:
         """How every machine is at this look, with the times since when from the store."""
         earlier = self.rooms.store.conditions(Subject.VM)
-        said = conditions(look.survey, look.plan, now=self._clock())
+        said = conditions(look.survey, look.plan, now=self._clock(), guests=look.guests)
         return {vm: _since(found, earlier.get(vm, ())) for vm, found in said.items()}
 
     def reconcile_once(
@@ -159,6 +206,38 @@ class Engine:
             check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()
         self._note_outcome(look, results)
+        if push:
+            self.provision(look)
+        return Tick(look, results, time.monotonic() - started)
+
+    def provision(self, look: Look) -> None:
+        """Begin the playbooks of machines that are ready, each once, in the background."""
+        if self.rooms.provisioning is not None:
+            begun = self.rooms.store.provisions()
+            self.rooms.provisioning.begin(due(look.survey, look.guests, begun, look.plan.revision))
+
+    def carry_out_part(
+        self, look: Look, part: Plan, *, one_off: bool = False, on_progress: Progress = lambda _: None
+    ) -> Tick:
+        """Push only `part`: some of what `look` planned, or with `one_off` an act that is no desired state.
+
+        The conditions are left to the next look, which sees all machines. An act that fails is told, and
+        holds nobody up: nothing tries it again.
+
+        Raises:
+            LimitError: It deletes too much; nothing was touched.
+        """
+        started = time.monotonic()
+        look = replace(look, plan=part)
+        self._note_world(look)
+        check_limits(part, look.survey, self.rooms.config.limits, allow_deletions=False)
+        results = self._push(look, on_progress) if part.actions else ()
+        store, now = self.rooms.store, self._clock()
+        with store.transaction():
+            if one_off:
+                store.add_events(bookkeeping.events_of(part, results, now))
+            else:
+                bookkeeping.note_results(store, look.desired, part, results, self.rooms.config.retry, now)
         return Tick(look, results, time.monotonic() - started)
 
     def _note_world(self, look: Look) -> None:
@@ -171,17 +250,21 @@ class Engine:
         store = self.rooms.store
         with store.transaction():
             bookkeeping.note_whereabouts(store, look.survey)
-            bookkeeping.note_hosts(store, look.fleet, self._clock())
+            bookkeeping.note_hosts(store, bookkeeping.with_warnings(look.survey, look.fleet), self._clock())
 
     def _note_outcome(self, look: Look, results: tuple[ActionResult, ...]) -> None:
         """Write down what came of it. The same look twice, with nothing done, is not worth a word."""
+        store, now = self.rooms.store, self._clock()
+        if results or now - self._images_noted >= bookkeeping.NOTED_EVERY:
+            bookkeeping.note_images(store, look.survey, look.plan, results, now)
+            self._images_noted = now
         if not results and look is self._remembered:
             return
-        store, now = self.rooms.store, self._clock()
-        said = conditions(look.survey, look.plan, results, now=now, memo=self._memo)
+        said = conditions(look.survey, look.plan, results, now=now, memo=self._memo, guests=look.guests)
         with store.transaction():
             bookkeeping.note_results(store, look.desired, look.plan, results, self.rooms.config.retry, now)
             bookkeeping.note_conditions(store, look.plan, said, now)
+            bookkeeping.note_guests(store, look.survey, look.guests)
         self._remembered = None if results else look
 
     def _push(self, look: Look, on_progress: Progress) -> tuple[ActionResult, ...]:
@@ -208,6 +291,8 @@ class Engine:
                 "workers of an apply that was interrupted are still at work on a host",
                 hint="wait for them, or end the ansible-playbook processes that they belong to",
             )
+        if self.rooms.provisioning is not None:
+            self.rooms.provisioning.recover()
         for run in unfinished:
             store.add_events([bookkeeping.interrupted(run, self._clock())])
             store.finish_run(run.id)
@@ -222,45 +307,29 @@ class Engine:
         """
         uids = {change.vm: change.uid for change in saved.changes if change.decision is not None}
         look = self.look(uids=uids)
-        difference = _difference(saved, look.plan)
-        if difference:
+        moved = difference(saved, look.plan)
+        if moved:
             raise StalePlanError(
-                f"the saved plan no longer fits the world: {difference}",
+                f"the saved plan no longer fits the world: {moved}",
                 hint="make a new plan, look at it, and apply that one",
             )
         return self.carry_out(look, allow_deletions=allow_deletions, on_progress=on_progress)
 
 
-def _same(
-    last: Look, desired: DesiredState, hosts: Mapping[str, Host], fleet: Fleet, records: Mapping[str, Record]
-) -> bool:
-    """True if every input is the identical object: an unchanged host or file is never copied."""
+def _same(last: Situation, now: Situation) -> bool:
+    """True if nothing moved: an unchanged host or file is the identical object, and records are few."""
     return (
-        last.desired is desired
-        and last.hosts is hosts
-        and last.fleet.keys() == fleet.keys()
-        and all(last.fleet[name] is fleet[name] for name in fleet)
-        and last.records == records
+        last.desired is now.desired
+        and last.hosts is now.hosts
+        and last.fleet.keys() == now.fleet.keys()
+        and all(last.fleet[name] is now.fleet[name] for name in now.fleet)
+        and last.records == now.records
+        and last.volumes == now.volumes
+        and last.addresses == now.addresses
+        and last.stale_images == now.stale_images
     )
 
 
 def _since(now: Sequence[Condition], earlier: Sequence[Condition]) -> tuple[Condition, ...]:
     before = {condition.type: condition for condition in earlier}
     return tuple(condition.after(before.get(condition.type)) for condition in now)
-
-
-def _difference(saved: Plan, now: Plan) -> str:
-    """What differs between two plans, in words; empty when their actions are the same."""
-    if saved.version != now.version:
-        return f"it has format version {saved.version}, this program makes {now.version}"
-    before = {action.id: action for action in saved.actions}
-    after = {action.id: action for action in now.actions}
-    gone = sorted(before.keys() - after.keys())
-    new = sorted(after.keys() - before.keys())
-    moved = sorted(key for key in before.keys() & after.keys() if before[key] != after[key])
-    parts = []
-    for word, ids in (("no longer needed", gone), ("now needed too", new), ("changed", moved)):
-        if ids:
-            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-            parts.append(f"{word}: {', '.join(ids[:3])}{more}")
-    return "; ".join(parts)

@@ -12,14 +12,13 @@ template of Ansible's.  A host without a file has nothing to do.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -29,22 +28,12 @@ _UTILS = str(Path(__file__).resolve().parent.parent / "plugin_utils")
 if _UTILS not in sys.path:
     sys.path.insert(0, _UTILS)
 
+from reconciler_apply.carrier import AnsibleCarrier  # noqa: E402
 from reconciler_apply.executor import Executor  # noqa: E402
 from reconciler_apply.guard import Guard  # noqa: E402
-from reconciler_apply.outcome import CHANGED, FAILED, SKIPPED, Result, StepError  # noqa: E402
+from reconciler_apply.outcome import CHANGED, FAILED, SKIPPED, Result  # noqa: E402
 
 display = Display()
-
-_WRONG_DIGEST = 65
-_MOVE_IN = """set -e
-if [ "$1" != "$2" ]; then cp -- "$1" "$2"; fi
-sum=$(sha256sum < "$2")
-if [ "${sum%% *}" != "$4" ]; then rm -f -- "$2"; exit 65; fi
-chmod 0644 -- "$2"
-sync -- "$2" 2>/dev/null || sync
-mv -f -- "$2" "$3"
-"""
-"""From where it arrived ($1) to a part beside the target ($2); checked against $4, it becomes $3."""
 
 
 class ActionModule(ActionBase):
@@ -116,92 +105,3 @@ def _show(result: Result) -> None:
     """For a person at a terminal; the daemon reads progress.jsonl instead."""
     tail = f": {result.message}" if result.message else ""
     display.display(f"  {result.id}: {result.outcome}{tail}")
-
-
-class AnsibleCarrier:
-    """Brings image files to the host over Ansible's own connection."""
-
-    def __init__(self, action: ActionModule, variables: dict[str, Any]) -> None:
-        self._action = action
-        self._variables = variables
-
-    def copy(self, source: Path, target: str, sha256: str) -> None:
-        """Copy a file of the controller into a folder of the host.
-
-        Raises:
-            StepError: HostUnreachable, ChecksumMismatch, PoolFull or CopyFailed.
-        """
-        folder, name = os.path.split(target)
-        part = f"{folder}/.{name}.part"
-        try:
-            arrived = self._arrival(part)
-            self._action._transfer_file(str(source), arrived)
-            answer = self._module(
-                "ansible.builtin.command",
-                {"argv": ["sh", "-c", _MOVE_IN, "sh", arrived, part, target, sha256]},
-            )
-        except AnsibleConnectionFailure as error:
-            raise StepError("HostUnreachable", _plain(str(error))) from error
-        except AnsibleError as error:
-            raise _transfer_failure(str(error), "CopyFailed") from error
-        if answer.get("rc") == _WRONG_DIGEST:
-            raise StepError(
-                "ChecksumMismatch", f"{source} is not what its sha256 says, or was damaged on the way"
-            )
-        _require(answer, "CopyFailed")
-
-    def fetch(self, url: str, target: str, sha256: str) -> None:
-        """Let the host fetch a file.
-
-        Raises:
-            StepError: HostUnreachable, ChecksumMismatch, PoolFull or FetchFailed.
-        """
-        folder, _name = os.path.split(target)
-        arguments = {
-            "url": url,
-            "dest": target,
-            "checksum": f"sha256:{sha256}",
-            "tmp_dest": folder,
-            "mode": "0644",
-        }
-        try:
-            answer = self._module("ansible.builtin.get_url", arguments)
-        except AnsibleConnectionFailure as error:
-            raise StepError("HostUnreachable", _plain(str(error))) from error
-        except AnsibleError as error:
-            raise _transfer_failure(str(error), "FetchFailed") from error
-        _require(answer, "FetchFailed")
-
-    def _arrival(self, part: str) -> str:
-        """Where the file lands first: beside its place, or where a user without rights may write."""
-        if self._action._connection.become is None:
-            return part
-        return self._action._connection._shell.join_path(self._action._make_tmp_path(), "image")
-
-    def _module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._action._execute_module(
-            module_name=name, module_args=arguments, task_vars=self._variables
-        )
-        return answer
-
-
-def _require(answer: dict[str, Any], reason: str) -> None:
-    if answer.get("unreachable"):
-        raise StepError("HostUnreachable", _plain(str(answer.get("msg", ""))))
-    if answer.get("failed") or answer.get("rc", 0) != 0:
-        told = [str(answer[key]) for key in ("msg", "stderr", "url", "response") if answer.get(key)]
-        raise _transfer_failure(": ".join(told) or str(answer), reason)
-
-
-def _plain(text: str) -> str:
-    """Ansible shows what a program said as Python would write it."""
-    return text.replace("\\r", " ").replace("\\n", " ")
-
-
-def _transfer_failure(text: str, reason: str) -> StepError:
-    text = _plain(text)
-    if "No space left" in text:
-        return StepError("PoolFull", text)
-    if "checksum" in text and "did not match" in text:
-        return StepError("ChecksumMismatch", text, terminal=True)
-    return StepError(reason, text)

@@ -136,6 +136,23 @@ class HasFirmware(Filter):
         return f"need {demand.firmware}"
 
 
+class HasHardware(Filter):
+    """The host can give what ties a machine to it. One that cannot tell passes: libvirt itself will say."""
+
+    reason = "hardware"
+    phrases = ("cannot give the hardware", "cannot give the hardware")
+
+    def passes(self, demand: Demand, host: HostUsage) -> bool:
+        return host.capacity.hardware is None or demand.hardware <= host.capacity.hardware
+
+    def need(self, demand: Demand) -> str:
+        return "need " + ", ".join(sorted(demand.hardware))
+
+    def words(self, demand: Demand, host: HostUsage) -> str:
+        missing = sorted(demand.hardware - (host.capacity.hardware or frozenset()))
+        return "cannot give " + ", ".join(missing)
+
+
 class HasNetworks(Filter):
     """Every libvirt network is active."""
 
@@ -251,6 +268,7 @@ STANDING: tuple[Filter, ...] = (
     Architecture(),
     HostSelector(),
     HasFirmware(),
+    HasHardware(),
     HasNetworks(),
     HasBridges(),
     HasPools(),

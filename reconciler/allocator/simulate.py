@@ -11,6 +11,7 @@ another make. They are called h1, h2 … (h01, h02 … from ten hosts on). After
     net:A,B           active networks (default)
     bridge:A,B        bridges; ``bridge:`` alone says there is none (the host cannot tell)
     firmware:A,B      usable firmwares (bios,uefi)
+    hardware:A,B      what it can give (virtiofs,tpm-emulator…); without it the host cannot tell
     down              it does not answer
     maintenance       nothing new goes there
 """
@@ -78,6 +79,8 @@ def _describe(features: dict[str, Any], word: str) -> None:
             features["bridges"] = names
         case "firmware", ":":
             features["firmwares"] = names
+        case "hardware", ":":
+            features["hardware"] = names
         case "pool", ":":
             pool, _, size = value.partition("=")
             features["pools"][pool] = int(size) * GIB

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from reconciler.desired.check_network import check_addresses, check_network
+from reconciler.desired.check_storage import check_disks, check_volume
 from reconciler.desired.decode import Mistake
 from reconciler.desired.explain import suggest
 from reconciler.model.identity import derived_mac, interface_name
@@ -59,7 +61,23 @@ def check(one: Object, catalog: Catalog) -> list[Mistake]:
         return list(_check_machine(one.spec, catalog))
     if isinstance(one, InstanceType):
         return list(_check_instance_type(one, catalog))
+    if isinstance(one, Network):
+        return list(check_network(one, catalog.networks))
+    if isinstance(one, Volume):
+        return [m for m in _check_stored(one, catalog) if not _excused(m, one, catalog)]
     return []
+
+
+def _check_stored(one: Volume, catalog: Catalog) -> Iterator[Mistake]:
+    yield from check_volume(one, catalog.volumes, catalog.images, catalog.pools, catalog.image_sizes)
+
+
+def _excused(mistake: Mistake, volume: Volume, catalog: Catalog) -> bool:
+    """True if it is a reference to an object that stands there with a mistake of its own."""
+    source = volume.spec.source
+    if source is None or mistake.path[:2] != ("spec", "source") or not mistake.message.startswith("unknown"):
+        return False
+    return catalog.excuses("Volume", source.volume or "") or catalog.excuses("Image", source.image or "")
 
 
 def macs(machine: VirtualMachine) -> Iterator[tuple[int, int]]:
@@ -92,6 +110,10 @@ def _check_machine(spec: VirtualMachineSpec, catalog: Catalog) -> Iterator[Mista
     if preset is not None:
         yield from _check_sizes(spec, preset)
     yield from _check_disks(spec, preset, catalog)
+    for name, mistake in check_disks(spec, catalog.volumes, catalog.pools):
+        if name is None or not catalog.excuses("Volume", name):
+            yield mistake
+    yield from check_addresses(spec, catalog.networks, catalog.excuses)
     image = catalog.images.get(spec.image or "")
     arch = image.spec.architecture if image else None
     if arch and spec.architecture and arch != spec.architecture:

@@ -7,8 +7,10 @@ URL names, and from looking at another repository that the environment of a git 
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import subprocess
+import tarfile
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -90,7 +92,7 @@ class GitTree:
         return self._warnings
 
     @property
-    def _tracking(self) -> str:
+    def tracking(self) -> str:
         """Where the followed ref is kept: another remote or ref must not find what this one left."""
         digest = hashlib.sha256(f"{self._remote}\n{self._ref}".encode()).hexdigest()[:16]
         return f"refs/reconciler/{digest}"
@@ -122,6 +124,17 @@ class GitTree:
             room -= size
         yield from self._contents(batch)
 
+    def place(self, revision: str, target: Path) -> Path:
+        """See `Tree`."""
+        try:
+            archive = self._git("archive", "--format=tar", revision)
+        except GitError as error:
+            raise _repository_error(self.root, error) from error
+        target.mkdir(mode=0o700, parents=True)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(target, filter="data")
+        return target
+
     def fetch(self) -> bool:
         """Bring the remote's ref; a failure becomes a warning, and what was fetched before stays."""
         if self._remote is None:
@@ -129,15 +142,15 @@ class GitTree:
         try:
             if not self.root.exists():
                 self._git("init", "--quiet", "--bare", str(self.root), at=None)
-            before = self._resolve(self._tracking)
+            before = self._resolve(self.tracking)
             self._git(
                 *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options"),
-                *(self._remote, f"+{self._ref}:{self._tracking}"),
+                *(self._remote, f"+{self._ref}:{self.tracking}"),
                 timeout=_FETCH_TIMEOUT,
             )
-            moved = self._resolve(self._tracking) != before
+            moved = self._resolve(self.tracking) != before
         except GitError as error:
-            self._warnings = (_without_password(f"cannot fetch {self._ref} from {self._remote}: {error}"),)
+            self._warnings = (without_password(f"cannot fetch {self._ref} from {self._remote}: {error}"),)
             return False
         self._warnings = ()
         return moved
@@ -160,10 +173,10 @@ class GitTree:
 
     def _followed_commit(self) -> str:
         try:
-            commit = self._resolve(self._tracking) if self.root.is_dir() else None
+            commit = self._resolve(self.tracking) if self.root.is_dir() else None
             if commit is None:
                 self.fetch()
-                commit = None if self._warnings else self._resolve(self._tracking)
+                commit = None if self._warnings else self._resolve(self.tracking)
         except GitError as error:
             raise _repository_error(self.root, error) from error
         if commit is None:
@@ -238,29 +251,51 @@ class GitTree:
     def _git(
         self, *arguments: str, stdin: bytes = b"", timeout: float = _LOCAL_TIMEOUT, at: str | None = "root"
     ) -> bytes:
-        place = ("-C", str(self.root)) if at is not None else ()
-        try:
-            done = subprocess.run(
-                ["git", *place, *arguments],
-                input=stdin,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-                env=child_environment(_ENVIRONMENT),
-                start_new_session=True,  # no terminal: an ssh that wants a password fails at once
-            )
-        except FileNotFoundError as error:
-            raise GitError("the program git is not installed") from error
-        except OSError as error:
-            raise GitError(str(error)) from error
-        except subprocess.TimeoutExpired as error:
-            raise GitError(f"no answer within {timeout:.0f} seconds") from error
-        if done.returncode:
-            raise GitError(" ".join(done.stderr.decode(errors="replace").split()))
-        return done.stdout
+        return run_git(self.root if at is not None else None, *arguments, stdin=stdin, timeout=timeout)
 
 
-def _without_password(message: str) -> str:
+def run_git(
+    root: Path | None,
+    *arguments: str,
+    stdin: bytes = b"",
+    timeout: float = _LOCAL_TIMEOUT,
+    more: Mapping[str, str | None] | None = None,
+) -> bytes:
+    """What the git program prints.
+
+    Args:
+        root: Where it runs, or None.
+        *arguments: Of git.
+        stdin: What it reads.
+        timeout: Seconds.
+        more: Further variables of its environment.
+
+    Raises:
+        GitError: It failed.
+    """
+    place = ("-C", str(root)) if root is not None else ()
+    try:
+        done = subprocess.run(
+            ["git", *place, *arguments],
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env=child_environment({**_ENVIRONMENT, **(more or {})}),
+            start_new_session=True,  # no terminal: an ssh that wants a password fails at once
+        )
+    except FileNotFoundError as error:
+        raise GitError("the program git is not installed") from error
+    except OSError as error:
+        raise GitError(str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise GitError(f"no answer within {timeout:.0f} seconds") from error
+    if done.returncode:
+        raise GitError(" ".join(done.stderr.decode(errors="replace").split()))
+    return done.stdout
+
+
+def without_password(message: str) -> str:
     """URLs in a message, without ``user:password@``."""
     return re.sub(r"//[^/@\s]*@", "//", message)
 

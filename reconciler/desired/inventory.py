@@ -16,7 +16,7 @@ from reconciler.desired.host_vars import make_host
 from reconciler.desired.tree import file_version
 from reconciler.errors import InventoryError
 from reconciler.model.host import Host
-from reconciler.settings import bin_dir, child_environment, utf8_locale
+from reconciler.settings import READS_INVENTORY, bin_dir, child_environment, utf8_locale
 
 _DEADLINE = 120.0
 _DYNAMIC_INTERVAL = 60.0
@@ -27,6 +27,7 @@ _ENVIRONMENT = {
     "ANSIBLE_NOCOLOR": "1",
     "ANSIBLE_DEPRECATION_WARNINGS": "0",
     "ANSIBLE_VERBOSITY": "0",
+    READS_INVENTORY: "1",
 }
 _PLUGIN = re.compile(rb"^plugin\s*:", re.MULTILINE)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from reconciler.desired.source import Source
 from reconciler.errors import DesiredStateError
 from reconciler.model.desired import DesiredState
@@ -37,6 +39,10 @@ class LastGood:
             return self._source.changed()
         except DesiredStateError:
             return self.trouble is None
+
+    def place(self, revision: str, target: Path) -> Path:
+        """See `Source`."""
+        return self._source.place(revision, target)
 
     def read(self) -> DesiredState:
         """The desired state, or the last good one, with what is wrong now in `trouble`.

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from reconciler.desired.check import macs, template_path
+from reconciler.desired.check_network import fixed_addresses
 from reconciler.desired.decode import SharedParts, decode
 from reconciler.desired.tree import Content
 from reconciler.desired.yaml_file import documents
@@ -27,6 +28,7 @@ class ParsedFile:
         others: What is no machine.
         origins: ``Kind/name`` and place.
         macs: MAC as a number, and machine's name with the interface's index.
+        addresses: Network and address that is fixed there, and machine's name with the interface's index.
         templates: Paths of the XML templates that are named.
         drafts: Machines with mistakes as far as they are right, only ever checked: ``Kind/name`` (empty if
             unknown), place and machine.
@@ -42,6 +44,7 @@ class ParsedFile:
     others: tuple[Object, ...] = ()
     origins: tuple[tuple[str, Origin], ...] = ()
     macs: tuple[tuple[int, tuple[str, int]], ...] = ()
+    addresses: tuple[tuple[tuple[str, str], tuple[str, int]], ...] = ()
     templates: tuple[str, ...] = ()
     drafts: tuple[tuple[str, Origin, VirtualMachine], ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -115,6 +118,7 @@ def _summary(
         others=tuple(one for _, one in objects if not isinstance(one, VirtualMachine)),
         origins=tuple(origins),
         macs=tuple((mac, (name, index)) for name, one in machines for mac, index in macs(one)),
+        addresses=tuple((place, (name, at)) for name, one in machines for place, at in fixed_addresses(one)),
         templates=tuple({path for _, one in objects if (path := template_path(one))}),
         problems=tuple(problems),
         broken=tuple({problem.object for problem in problems if problem.object}),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.desired.check import Catalog, check, check_draft, is_template_path
+from reconciler.desired.check_storage import between
 from reconciler.desired.checksums import SHA256_DIGITS, ChecksumFiles
 from reconciler.desired.decode import Mistake, SharedParts
 from reconciler.desired.git import GitTree
@@ -42,15 +43,18 @@ def open_source(
     Raises:
         DesiredStateError: ``source.folder`` leads out of the source.
     """
-    root = base / config.path
-    left_out = Excluded(root, exclude)
-    tree: Tree
-    if config.git:
-        tree = GitTree(root, config.ref, config.folder, config.remote, config.max_file_size, left_out)
-    else:
-        tree = FolderTree(root, config.folder, config.max_file_size, left_out)
+    tree = open_tree(config, base, exclude)
     checksums = ChecksumFiles(digests.with_name("image-checksums.json") if digests is not None else None)
     return Source(tree, ImageFiles(digests), checksums)
+
+
+def open_tree(config: SourceConfig, base: Path, exclude: Sequence[Path] = ()) -> Tree:
+    """The files of that source, for one who changes them; see `open_source`."""
+    root = base / config.path
+    left_out = Excluded(root, exclude)
+    if config.git:
+        return GitTree(root, config.ref, config.folder, config.remote, config.max_file_size, left_out)
+    return FolderTree(root, config.folder, config.max_file_size, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,18 @@ class Source:
             DesiredStateError: The source itself is gone.
         """
         return self._tree.listing() != self._listing
+
+    def place(self, revision: str, target: Path) -> Path:
+        """A folder with all files of the tree at that revision, manifests or not.
+
+        Args:
+            revision: Of a `DesiredState` that was read here.
+            target: A private folder that does not exist; a tree that is no folder is laid out there.
+
+        Raises:
+            DesiredStateError: They cannot be had any more.
+        """
+        return self._tree.place(revision, target)
 
     def read(self) -> DesiredState:
         """The desired state now.
@@ -205,8 +221,10 @@ class Source:
         else:
             return image, ImageFile("", 0)
         known = self._looks.get(image.name)
-        if known is None or known[0] is not image or any(
-            getattr(known[2].spec, field) != value for field, value in update.items()
+        if (
+            known is None
+            or known[0] is not image
+            or any(getattr(known[2].spec, field) != value for field, value in update.items())
         ):
             known = self._looks[image.name] = (image, seen, _with(image, update))
         return known[2], seen
@@ -234,7 +252,8 @@ class Source:
         for file in files.values():
             machines.update(file.machines)
             origins.update(file.origins)
-        found = [*findings, *self._twins(origins), *self._mac_twins(origins)]
+        found = [*findings, *self._twins(origins), *self._mac_twins(origins), *self._address_twins(origins)]
+        found += _volume_rivals(machines, catalog, origins)
         for path, file in files.items():
             found += self._check(path, file, catalog)
         problems = [*listing.problems, *(p for file in files.values() for p in file.problems)]
@@ -318,6 +337,19 @@ class Source:
                     path = ("spec", "interfaces", index, "mac")
                     yield _Finding(key, origins[key], Mistake(path, message))
 
+    def _address_twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
+        """Two interfaces that fix one address on one network."""
+        first: dict[tuple[str, str], tuple[str, int]] = {}
+        for file in self._files.values():
+            for place, (name, index) in file.addresses:
+                other, at = first.setdefault(place, (name, index))
+                if (other, at) != (name, index):
+                    key, origin = f"VirtualMachine/{name}", origins[f"VirtualMachine/{other}"]
+                    owner = f"interfaces[{at}]" if other == name else other
+                    message = f"{place[1]} on the network {place[0]} belongs to {owner} too ({_show(origin)})"
+                    path = ("spec", "interfaces", index, "address")
+                    yield _Finding(key, origins[key], Mistake(path, message))
+
     def _locate(self, findings: Iterable[_Finding]) -> Iterator[Problem]:
         """Problems with line and column: the files with mistakes are read again for their places.
 
@@ -330,6 +362,19 @@ class Source:
             lines = {} if isinstance(content, Problem) else _by_line(content, path)
             for finding in by_file[path]:
                 yield _problem(finding, lines.get(finding.origin.line))
+
+
+def _volume_rivals(
+    machines: Mapping[str, VirtualMachine], catalog: Catalog, origins: Mapping[str, Origin]
+) -> Iterator[_Finding]:
+    """Two machines with one volume, and disks of one name."""
+    if not catalog.volumes:
+        return
+    for claim, other, message in between(machines, catalog.volumes):
+        if other is None and catalog.excuses("VirtualMachine", claim.machine):
+            continue
+        where = f" ({_show(origins[other])})" if other is not None else ""
+        yield _Finding(claim.key, origins[claim.key], Mistake(claim.path, message + where))
 
 
 def _differs(before: ParsedFile | None, now: ParsedFile) -> bool:

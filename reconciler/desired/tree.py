@@ -61,6 +61,9 @@ class Tree(Protocol):
     def fetch(self) -> bool:
         """Follow the remote, if there is one; True when the ref moved."""
 
+    def place(self, revision: str, target: Path) -> Path:
+        """See `Source.place`."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What went wrong with the last fetch, in words."""
@@ -138,6 +141,10 @@ class FolderTree:
     def fetch(self) -> bool:
         """A folder follows nothing."""
         return False
+
+    def place(self, revision: str, target: Path) -> Path:  # noqa: ARG002 - a folder has no revisions
+        """The folder itself, as it is now."""
+        return self.root
 
     def listing(self) -> Listing:
         """See `Tree`."""

@@ -24,7 +24,7 @@ def to_yaml(one: Object) -> str:
     """The manifest as one YAML document, which reads back as an equal one."""
     return yaml.dump(
         to_plain(one),
-        Dumper=_Dumper,
+        Dumper=Dumper,
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=False,
@@ -72,14 +72,15 @@ def _parsers(field: FieldInfo) -> list[object]:
     return [each.func for each in metadata if isinstance(each, BeforeValidator)]
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper, without aliases, quoting whatever we or others would not read as text."""
 
     def ignore_aliases(self, _data: object) -> bool:
+        """Never write one."""
         return True
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
-        # Lists are indented below their key, as most people write them.
+        """Indent lists below their key, as most people write them."""
         super().increase_indent(flow, False)
 
 
@@ -93,4 +94,4 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _represent_text)
+Dumper.add_representer(str, _represent_text)

@@ -24,6 +24,7 @@ class Demand:
         labels: The machine's own labels, which others' anti-affinity looks at.
         placement: The user's wishes.
         only: The single host where it can be (its kept disks lie there), or None.
+        hardware: What the host must be capable of, in the words of `ObservedHost.hardware`.
         not_on: Hosts where it cannot be, because a domain that is not ours has its name there.
     """
 
@@ -39,6 +40,7 @@ class Demand:
     placement: Placement = Placement()
     only: str | None = None
     not_on: frozenset[str] = frozenset()
+    hardware: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class HostCapacity:
         firmwares: Usable firmwares.
         networks: Active networks.
         bridges: Bridges, or None when the host cannot tell.
+        hardware: What machines can be given here, or None when the host cannot tell.
         tenants: Who holds capacity here.
     """
 
@@ -102,3 +105,4 @@ class HostCapacity:
     networks: frozenset[str] = frozenset()
     bridges: frozenset[str] | None = None
     tenants: tuple[Tenant, ...] = ()
+    hardware: frozenset[str] | None = None

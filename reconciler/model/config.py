@@ -111,6 +111,17 @@ class RetryConfig(Manifest):
     cap: Duration = 600
 
 
+class ImagesConfig(Manifest):
+    """What becomes of images that nothing needs.
+
+    Attributes:
+        keep_unused_for: Seconds for which a version that no machine needs stays in its pool; then it is
+            deleted, unless any disk lies over it.  ``null`` keeps all of them for ever.
+    """
+
+    keep_unused_for: Duration | None = 30 * 24 * 3600
+
+
 class DaemonConfig(Manifest):
     """When the daemon ticks.
 
@@ -125,6 +136,30 @@ class DaemonConfig(Manifest):
     settle: float = Field(default=0.05, ge=0)
     metrics: str | None = None
     log_format: Literal["text", "json"] = "text"
+
+
+class ProvisionConfig(Manifest):
+    """How the playbooks of ``spec.provision`` log in to machines.
+
+    Attributes:
+        user: Login user; a machine's annotation ``ansible/user`` wins.
+        private_key_file: ssh key; without it those that ssh finds itself.
+        parallel: Playbooks side by side.
+    """
+
+    user: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_.@-]{0,63}$")
+    private_key_file: str | None = None
+    parallel: int = Field(default=2, ge=1, le=64)
+
+
+class SecretsConfig(Manifest):
+    """How secrets that manifests refer to are read.
+
+    Attributes:
+        vault_password_file: Password of Ansible vaults: a file, or a program that prints it.
+    """
+
+    vault_password_file: str | None = None
 
 
 class Config(Manifest):
@@ -143,7 +178,10 @@ class Config(Manifest):
         hooks: Playbooks of your own around an apply.
         push: How Ansible is used.
         retry: When a machine that failed is tried again.
+        images: What becomes of images that nothing needs.
         daemon: When the daemon ticks.
+        secrets: How secrets that manifests refer to are read.
+        provision: How the playbooks of ``spec.provision`` log in to machines.
     """
 
     owner: Identifier = "default"
@@ -156,4 +194,7 @@ class Config(Manifest):
     hooks: HooksConfig = HooksConfig()
     push: PushConfig = PushConfig()
     retry: RetryConfig = RetryConfig()
+    images: ImagesConfig = ImagesConfig()
     daemon: DaemonConfig = DaemonConfig()
+    secrets: SecretsConfig = SecretsConfig()
+    provision: ProvisionConfig = ProvisionConfig()

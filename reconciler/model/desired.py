@@ -26,7 +26,8 @@ class DesiredState:
         revision: The git commit id, or ``folder:`` and a digest of the files.
         machines: By name.
         instance_types: By name.
-        images: By name; ``spec.path`` is absolute here and ``spec.sha256`` is always filled in.
+        images: By name; ``spec.path`` is absolute here, and ``spec.digest`` is filled in unless a
+            checksum file that tells it could never be read.
         pools: Storage pools by name.
         volumes: By name.
         networks: By name.

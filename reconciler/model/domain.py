@@ -11,6 +11,15 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
+from reconciler.model.parts import (
+    CdromConfig,
+    FilesystemConfig,
+    GraphicsConfig,
+    IoLimits,
+    NumaCell,
+    Topology,
+)
+
 METADATA_NAMESPACE = "urn:reconciler:vm:v1"
 """XML namespace of our mark in a domain's ``<metadata>``."""
 
@@ -30,6 +39,12 @@ class DiskConfig:
         volume: The `Volume` that it is, or None: it lives and dies with the machine.
         hosts: ``name:port`` of the servers of a ``network`` disk.
         auth: ``user:uuid``, Ceph's user and the host's libvirt secret, or None.
+        shared: Several machines may have it open at once.
+        cache: libvirt's word for how the host caches it, or None: the host chose.
+        io: libvirt's word for how it is read and written (``threads``, ``native``, ``io_uring``), or None.
+        discard: ``unmap`` or ``ignore``, or None.
+        read_only: The guest cannot write; None is no.
+        limits: What it may do in a second; None is no limit.
     """
 
     target: str
@@ -42,6 +57,12 @@ class DiskConfig:
     volume: str | None = None
     hosts: tuple[str, ...] = ()
     auth: str | None = None
+    shared: bool = False
+    cache: str | None = None
+    io: str | None = None
+    discard: str | None = None
+    read_only: bool | None = None
+    limits: IoLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +87,23 @@ class InterfaceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedConfig:
+    """The CD-ROM with a machine's cloud-init files, which we make; not among the disks.
+
+    Attributes:
+        target: Device name, ``sda``.
+        bus: ``scsi``, ``sata`` or ``ide``.
+        path: Absolute path of the ISO on the host.
+        digest: Of the files that it was made of, with references in the place of secrets; None when unknown.
+    """
+
+    target: str
+    bus: str
+    path: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DomainConfig:
     """What we model of a domain. None means not set.
 
@@ -86,6 +124,27 @@ class DomainConfig:
         description: Free text.
         autostart: Started with its host.
         template: Digest of the XML template's text, or None without one.
+        seed: The CD-ROM for cloud-init, or None without one.
+        cpu_model: ``host-passthrough``, ``host-model``, ``maximum`` or a model of libvirt's.
+        cpu_features: ``vmx=require`` and so on, sorted.
+        topology: What the guest takes its cpus for.
+        pinning: ``0=2-3``: the virtual cpu, and the host's that it runs on; ``emulator=0`` for the rest.
+        numa: The nodes that the guest sees, in their order.
+        numatune: ``strict:0-1``: how its memory is bound to nodes of the host, and to which.
+        hugepages: ``default``, or the size of a page (``2Mi``), or ``none``.
+        secure_boot: UEFI refuses what is not signed.
+        tpm: ``emulator:2.0``, ``passthrough:/dev/tpm0`` or ``none``.
+        watchdog: Model and action, ``i6300esb:reset``, or ``none``.
+        agent: It has the QEMU guest agent's channel.
+        rng: It has a source of random numbers.
+        video: libvirt's word for the (first) graphics card.
+        graphics: Its screens.
+        consoles: ``serial`` and ``virtio``, one for each, sorted.
+        cdroms: Its CD-ROM drives but `seed`, ordered by target.
+        filesystems: Folders of the host, ordered by tag.
+        host_devices: ``pci:0000:65:00.0``, ``usb:046d:c52b`` or ``usb:1.4`` (bus and device), sorted.
+        boot: Targets, MACs and host devices in the order in which they are tried; libvirt's words (``hd``)
+            where the domain has only those.
     """
 
     name: str
@@ -104,6 +163,33 @@ class DomainConfig:
     description: str | None = None
     autostart: bool | None = None
     template: str | None = None
+    seed: SeedConfig | None = None
+    cpu_model: str | None = None
+    cpu_features: tuple[str, ...] | None = None
+    topology: Topology | None = None
+    pinning: tuple[str, ...] | None = None
+    numa: tuple[NumaCell, ...] | None = None
+    numatune: str | None = None
+    hugepages: str | None = None
+    secure_boot: bool | None = None
+    tpm: str | None = None
+    watchdog: str | None = None
+    agent: bool | None = None
+    rng: bool | None = None
+    video: str | None = None
+    graphics: tuple[GraphicsConfig, ...] | None = None
+    consoles: tuple[str, ...] | None = None
+    cdroms: tuple[CdromConfig, ...] | None = None
+    filesystems: tuple[FilesystemConfig, ...] | None = None
+    host_devices: tuple[str, ...] | None = None
+    boot: tuple[str, ...] | None = None
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Device names of its disks and drives."""
+        seed = {self.seed.target} if self.seed is not None else set[str]()
+        drives = {drive.target for drive in self.cdroms or ()}
+        return frozenset({disk.target for disk in self.disks or ()} | drives | seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +277,7 @@ class ObservedDomain:
         applied: The mark in its persistent configuration; None means it is not ours (whoever owns it).
         applied_live: The mark that the running instance was started with or last changed live.
         foreign_owner: Owner in its mark when that is another installation; else empty.
-        addresses: What is known of its addresses, ordered by MAC, source and address.
+        run: libvirt's id of the running instance; another one means that it was started anew. None: not running.
     """
 
     host: str
@@ -203,7 +289,7 @@ class ObservedDomain:
     applied: Applied | None = None
     applied_live: Applied | None = None
     foreign_owner: str = ""
-    addresses: tuple[GuestAddress, ...] = ()
+    run: int | None = None
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.model.domain import ObservedDomain
+from reconciler.model.network_config import NetworkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,21 @@ class Host:
     xml_allow: tuple[str, ...] = ()
 
 
+def name_and_port(server: str) -> tuple[str, str]:
+    """``mon1`` and ``6789`` of ``mon1:6789``; ``::1`` of ``[::1]:6789``; the port is empty without one."""
+    if server.startswith("["):
+        name, _, rest = server[1:].partition("]")
+        return name, rest.removeprefix(":")
+    name, _, port = server.partition(":")
+    return (server, "") if ":" in port else (name, port)
+
+
+def server_name(name: str, port: str) -> str:
+    """The way back from `name_and_port`."""
+    shown = f"[{name}]" if ":" in name and port else name
+    return f"{shown}:{port}" if port else shown
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A storage pool on a host, as libvirt reports it.
@@ -52,6 +68,7 @@ class Pool:
         capacity: Bytes.
         available: Bytes.
         volumes: Names.
+        sizes: Virtual size in bytes of each `Volume` in it that we made, by its name there.
         uuid: Tells ours from others'; empty for one that is not there yet.
         autostart: Started with its host.
         source: ``source.name``: volume group, Ceph pool or zpool; for netfs ``host:path``.
@@ -73,6 +90,7 @@ class Pool:
     hosts: tuple[str, ...] = ()
     auth: str | None = None
     pending: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +102,20 @@ class ObservedNetwork:
         uuid: Tells ours from others'.
         active: It can be used.
         autostart: Started with its host.
-        applied: Text of our mark (the spec that was last pushed, as JSON), or None: it is not ours.
-        reservations: MAC to address of its DHCP hosts.
+        config: What its next start uses; None if its XML cannot be read.
+        live: What it runs with, or None when it does not run.
+        applied: Our mark, what was last pushed; None if it carries none.
+        persistent: False for one that is gone once it stops.
     """
 
     name: str
     uuid: str
     active: bool
     autostart: bool = False
-    applied: str | None = None
-    reservations: Mapping[str, str] = field(default_factory=dict)
+    config: NetworkConfig | None = None
+    live: NetworkConfig | None = None
+    applied: NetworkConfig | None = None
+    persistent: bool = True
 
 
 class HostStatus(StrEnum):
@@ -136,6 +158,8 @@ class ObservedHost:
         uuid: The machine's own (SMBIOS's, or ``host_uuid`` of libvirtd.conf); empty where libvirt does not
             tell, or tells one that many boards have.
         network_configs: All libvirt networks by name, also those that are not active.
+        hardware: What machines can be given here: ``virtiofs``, ``tpm:emulator``, ``secure-boot``,
+            ``graphics:vnc``, ``cpu:host-model`` and so on; None where the host cannot tell.
         nics: Its network devices, each with its MAC, without guests' taps; empty where libvirt does not tell.
     """
 
@@ -156,6 +180,7 @@ class ObservedHost:
     domains: Mapping[str, ObservedDomain] = field(default_factory=dict)
     uuid: str = ""
     nics: frozenset[str] = frozenset()
+    hardware: frozenset[str] | None = None
     network_configs: Mapping[str, ObservedNetwork] = field(default_factory=dict)
 
     @property

@@ -25,6 +25,23 @@ from reconciler.model.envelope import (
     refuse,
 )
 from reconciler.model.guest import CloudInit, Provision, Readiness
+from reconciler.model.hardware import (
+    Cdrom,
+    ConsoleKind,
+    Cpu,
+    DiskCache,
+    DiskDiscard,
+    DiskIo,
+    DiskLimits,
+    Filesystem,
+    Graphics,
+    HostDevice,
+    Numa,
+    PageSize,
+    Tpm,
+    Watchdog,
+    Word,
+)
 from reconciler.model.network import Network
 from reconciler.model.storage import (
     DeletionPolicy,
@@ -80,6 +97,11 @@ class RootDisk(Manifest):
     bus: DiskBus = DiskBus.VIRTIO
     path: str | None = None
     format: DiskFormat = DiskFormat.QCOW2
+    cache: DiskCache | None = None
+    io: DiskIo | None = None
+    discard: DiskDiscard | None = None
+    read_only: StrictBool | None = None
+    limits: DiskLimits | None = None
 
     @model_validator(mode="after")
     def _existing_or_made(self) -> Self:
@@ -178,7 +200,8 @@ class VirtualMachineSpec(Manifest):
     seconds.  ``cpus`` and ``memory`` are what the machine has now; ``max_cpus`` and ``max_memory``
     what it can grow to without a restart (default: the same).  ``xml_template`` is the path, inside
     the state repository, of a Jinja template for XML that we don't model.  ``ignore`` lists fields
-    (``memory``, ``disks``, …) that are set on creation and never changed after.
+    (``memory``, ``disks``, …) that are set on creation and never changed after.  ``boot`` lists names of
+    disks (``root``), CD-ROM drives and interfaces.  ``consoles`` says more than ``console`` and wins over it.
     """
 
     instance_type: Name | None = None
@@ -208,6 +231,22 @@ class VirtualMachineSpec(Manifest):
     cloud_init: CloudInit | None = None
     readiness: Readiness | None = None
     provision: Provision | None = None
+    clone_of: Name | None = None
+    cpu: Cpu | None = None
+    numa: Numa | None = None
+    hugepages: PageSize | None = None
+    secure_boot: StrictBool | None = None
+    tpm: Tpm | None = None
+    watchdog: Watchdog | None = None
+    agent: StrictBool | None = None
+    rng: StrictBool | None = None
+    video: Word | None = None
+    graphics: tuple[Graphics, ...] | None = None
+    consoles: tuple[ConsoleKind, ...] | None = None
+    cdroms: tuple[Cdrom, ...] | None = None
+    filesystems: tuple[Filesystem, ...] | None = None
+    host_devices: tuple[HostDevice, ...] | None = None
+    boot: tuple[Identifier, ...] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -225,12 +264,35 @@ class VirtualMachineSpec(Manifest):
             yield "give an instanceType, or both cpus and memory"
         if self.root_disk is not None and self.root_disk.path is not None and self.image is not None:
             yield "a root disk with a path exists already: it takes no image"
+        if self.secure_boot and self.firmware not in (None, Firmware.UEFI):
+            yield "secureBoot needs firmware: uefi"
+        if self.host_devices and self.placement.host is None:
+            yield "hostDevices needs placement.host: an address means one host's device"
+        if self.consoles is not None and "console" in self.model_fields_set:
+            serial = ConsoleKind.SERIAL in self.consoles
+            if self.console is not None and serial != (self.console is Console.SERIAL):
+                yield "console and consoles say different things: leave console out"
+        yield from self._boot_contradictions()
+
+    def _boot_contradictions(self) -> Iterator[str]:
+        names = {"root", *(disk.name for disk in self.disks), *(drive.name for drive in self.cdroms or ())}
+        names |= {interface.name or f"net{at}" for at, interface in enumerate(self.interfaces)}
+        for name in self.boot or ():
+            if name not in names:
+                yield f"boot lists {name!r}, which is no disk, CD-ROM or interface of this machine"
 
     def _twins(self) -> Iterator[str]:
         yield from _twins("disks", [disk.name for disk in self.disks])
         # A name that is left out is one too: net0, net1 … by place.
         yield from _twins("interfaces", [i.name or f"net{at}" for at, i in enumerate(self.interfaces)])
         yield from _twins("interfaces", [i.mac for i in self.interfaces if i.mac])
+        drives, disks = [drive.name for drive in self.cdroms or ()], {disk.name for disk in self.disks}
+        yield from _twins("cdroms", drives)
+        for name in sorted({"root", *disks} & set(drives)):
+            yield f"the name {name!r} of a CD-ROM belongs to a disk"
+        yield from _twins("filesystems", [folder.tag for folder in self.filesystems or ()])
+        yield from _twins("hostDevices", [device.key for device in self.host_devices or ()])
+        yield from _twins("boot", list(self.boot or ()))
 
 
 def _twins(field: str, values: list[str]) -> Iterator[str]:

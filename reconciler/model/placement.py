@@ -34,6 +34,23 @@ class Record:
     phase: Phase
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class AddressRecord:
+    """An address that the store knows a machine to have, or to be about to get; its own mark wins over it.
+
+    Attributes:
+        vm: The machine.
+        interface: The user's name of its interface.
+        network: The network.
+        address: In its usual spelling.
+    """
+
+    vm: str
+    interface: str
+    network: str
+    address: str
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A host that passed every filter, with its score (higher is better) and the weighers' parts."""
@@ -88,6 +105,15 @@ def parse_volume_name(volume: str) -> tuple[str, str, str] | None:
     return (name, parts[1], parts[2]) if name is not None else None
 
 
+SEED = "cloud-init"
+"""What stands in the place of a disk in the name of a machine's cloud-init seed."""
+
+
+def seed_name(vm: str, uid: str) -> str:
+    """Name of the ISO that a machine's cloud-init reads: ``web-1.<uid>.cloud-init.iso``."""
+    return volume_name(vm, uid, SEED, "iso")
+
+
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -103,6 +129,10 @@ def _unquote(text: str) -> str | None:
         return None
 
 
+ImageKey = tuple[str, str, str]
+"""Host, pool and volume of an image's file."""
+
+
 def image_volume_name(image: str, digest: str, fmt: str) -> str:
     """Name of an image's file in a pool: ``debian-12.1f2e3d4c5b6a7988.qcow2``. Content-addressed."""
     return f"{_quote(image)}.{digest[:_DIGITS]}.{fmt}"
@@ -110,6 +140,11 @@ def image_volume_name(image: str, digest: str, fmt: str) -> str:
 
 _DIGITS = 16
 _PART_BEFORE, _PART_AFTER = ".", ".part"
+
+
+def part_name(volume: str) -> str:
+    """Name under which an image's file grows until it is whole."""
+    return f"{_PART_BEFORE}{volume}{_PART_AFTER}"
 
 
 def parse_image_volume_name(volume: str) -> tuple[str, str, str] | None:
@@ -158,6 +193,35 @@ def parse_claim_name(name: str) -> tuple[str, str] | None:
     if len(parts) != 3 or parts[0] != _CLAIM or any(len(part) != 36 for part in parts[1:]):
         return None
     return parts[1], parts[2]
+
+
+_COPYING = "copying"
+
+
+def copying_name(volume_uid: str) -> str:
+    """Name of the empty volume that stands beside a copy until the copy is whole."""
+    return f"{_COPYING}.{volume_uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRecord:
+    """What the store knows of a `Volume`; where it lies, the pools themselves tell better.
+
+    Attributes:
+        volume: Its name.
+        uid: Its uid.
+        host: Where it was made or last seen.
+        pool: In which pool.
+        policy: ``Retain`` or ``Delete``: valid even when the manifest is gone.
+        phase: ``INTENDED`` before it was seen, then ``PLACED``.
+    """
+
+    volume: str
+    uid: str
+    host: str
+    pool: str
+    policy: str
+    phase: Phase
 
 
 def on_host(kind: str, name: str, host: str) -> str:

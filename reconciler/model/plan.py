@@ -34,6 +34,12 @@ class Verb(StrEnum):
     DELETE = "delete"
     ADOPT = "adopt"
     FORGET = "forget"
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    SNAPSHOT = "snapshot"
+    RESTORE = "restore"
+    DELETE_SNAPSHOT = "delete-snapshot"
     NONE = "none"
 
 
@@ -127,6 +133,11 @@ class Blocked:
     message: str
     host: str = ""
     decision: Decision | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Nothing is wrong: a volume that nobody has yet is made once somebody does."""
+        return self.reason == "WaitForFirstMachine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class ConditionType(StrEnum):
     PLACED = "Placed"
     RESTART_REQUIRED = "RestartRequired"
     REPLACE_REQUIRED = "ReplaceRequired"
+    PROVISIONED = "Provisioned"
 
 
 class ConditionStatus(StrEnum):

@@ -120,7 +120,7 @@ class Connection:
         eventloop.ensure()
         uri = openable(host.uri)
         try:
-            return cls(_open(uri), listener)
+            return cls(open_raw(uri), listener)
         except libvirt.libvirtError as error:
             raise explain(host, error) from error
 
@@ -176,7 +176,8 @@ class Connection:
             self._undo.append(lambda: deregister(number))
 
 
-def _open(uri: str) -> libvirt.virConnect:
+def open_raw(uri: str) -> libvirt.virConnect:
+    """Open it, as libvirt does, but twice if ssh ended before it could say why."""
     try:
         return libvirt.open(uri)
     except libvirt.libvirtError as error:

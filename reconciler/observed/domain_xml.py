@@ -7,8 +7,9 @@ the children of ``<domain>`` and one over ``<devices>`` keep 20,000 domains affo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
@@ -21,14 +22,20 @@ from reconciler.model.domain import (
     DiskConfig,
     DomainConfig,
     InterfaceConfig,
+    SeedConfig,
 )
+from reconciler.model.parts import CdromConfig
+from reconciler.model.placement import SEED, parse_volume_name
+from reconciler.observed.disk_source import source_fields
+from reconciler.observed.hardware_xml import boot_order, cdrom, device_fields, disk_fields, domain_fields
+from reconciler.observed.xml_values import disk_path, number, parse_memory
+
+__all__ = ["DomainXmlError", "ParsedDomain", "bare_config", "parse_domain", "parse_memory", "with_sizes"]
 
 _MARK = f"{{{METADATA_NAMESPACE}}}vm"
 _UUID = re.compile(r"<uuid>\s*([0-9a-fA-F-]{36})\s*</uuid>")
 # Full virtualisation: an <os> of this type has a firmware; a container or a paravirtual kernel has none.
 _HVM = "hvm"
-_DEFAULT_UNIT = 1024
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
 
 class DomainXmlError(ValueError):
@@ -91,28 +98,6 @@ def with_sizes(config: DomainConfig, sizes: Mapping[str, int]) -> DomainConfig:
     )
 
 
-def parse_memory(text: str | None, unit: str | None) -> int | None:
-    """Bytes of a ``<memory unit='…'>``; KiB without a unit, as libvirt has it; None when unreadable."""
-    number = _int(text)
-    if number is None:
-        return None
-    factor = _factor(unit)
-    return None if factor is None else number * factor
-
-
-def _factor(unit: str | None) -> int | None:
-    """Libvirt's units: ``KiB`` and ``K`` are 1024, ``KB`` is 1000; letter case does not matter."""
-    if unit is None or unit == "KiB":
-        return _DEFAULT_UNIT
-    word = unit.lower()
-    if word in ("b", "byte", "bytes"):
-        return 1
-    power = _POWERS.get(word[:1])
-    if power is None or word[1:] not in ("", "ib", "b"):
-        return None
-    return int((1000 if word[1:] == "b" else 1024) ** power)
-
-
 def _root(xml: str) -> Element:
     # libvirt writes no document type; one could only come from something that means harm.
     if "<!DOCTYPE" in xml:
@@ -131,10 +116,13 @@ def _config(root: Element, known: Mapping[str, Element]) -> DomainConfig:
     cpus, max_cpus = _cpus(known.get("vcpu"))
     max_memory = _memory(known.get("memory"))
     memory = _memory(known.get("currentMemory"))
-    disks, interfaces, console = _devices(known.get("devices"))
+    uuid = (_text(known.get("uuid")) or "").strip().lower()
+    by_tag: dict[str, list[Element]] = {}
+    for device in known.get("devices", ()):
+        by_tag.setdefault(device.tag, []).append(device)
     return DomainConfig(
         name=_text(known.get("name")) or "",
-        uuid=(_text(known.get("uuid")) or "").strip().lower(),
+        uuid=uuid,
         virt_type=root.get("type"),
         arch=arch,
         machine=machine,
@@ -143,22 +131,15 @@ def _config(root: Element, known: Mapping[str, Element]) -> DomainConfig:
         max_cpus=max_cpus,
         memory=max_memory if memory is None else memory,
         max_memory=max_memory,
-        disks=disks,
-        interfaces=interfaces,
-        console=console,
         description=_text(known.get("description")),
+        boot=boot_order(by_tag, known.get("os")),
+        **domain_fields(known, uefi=firmware == "uefi"),
+        **_devices(by_tag, root, uuid),
     )
 
 
 def _text(element: Element | None) -> str | None:
     return None if element is None else element.text
-
-
-def _int(text: str | None) -> int | None:
-    try:
-        return int(text) if text else None
-    except ValueError:
-        return None
 
 
 def _memory(element: Element | None) -> int | None:
@@ -168,8 +149,8 @@ def _memory(element: Element | None) -> int | None:
 def _cpus(vcpu: Element | None) -> tuple[int | None, int | None]:
     if vcpu is None:
         return None, None
-    most = _int(vcpu.text)
-    now = _int(vcpu.get("current"))
+    most = number(vcpu.text)
+    now = number(vcpu.get("current"))
     return (most if now is None else now), most
 
 
@@ -188,23 +169,37 @@ def _os(element: Element | None) -> tuple[str | None, str | None, str | None]:
     return kind.get("arch"), kind.get("machine"), firmware
 
 
-def _devices(
-    devices: Element | None,
-) -> tuple[tuple[DiskConfig, ...], tuple[InterfaceConfig, ...], str]:
+def _devices(by_tag: Mapping[str, Sequence[Element]], root: Element, uuid: str) -> dict[str, Any]:
+    """Fields of the devices. Of the drives the one that cloud-init reads is ours and has its own field."""
     disks: list[DiskConfig] = []
-    interfaces: list[InterfaceConfig] = []
-    console = "none"
-    for device in devices if devices is not None else ():
-        if device.tag == "disk":
-            if device.get("device", "disk") == "disk":
-                disks.append(_disk(device))
-        elif device.tag == "interface":
-            interfaces.append(_interface(device))
-        elif device.tag == "serial":
-            console = "serial"
+    drives: list[CdromConfig] = []
+    seed = None
+    for device in by_tag.get("disk", ()):
+        kind = device.get("device", "disk")
+        if kind == "disk":
+            disks.append(_disk(device))
+        elif kind == "cdrom":
+            drive = cdrom(device)
+            parsed = parse_volume_name(drive.path.rpartition("/")[2]) if drive.path else None
+            if parsed is not None and parsed[1:] == (uuid, SEED):
+                seed = SeedConfig(drive.target, drive.bus, drive.path or "")
+            else:
+                drives.append(drive)
+    container = root.get("type") == "lxc"
+    serial = "serial" in by_tag or (container and "console" in by_tag)
+    fields = device_fields(by_tag, container=container)
     # libvirt's order is that of the bus and of hot plugging; ours has to be the same for equal sets.
-    disks.sort(key=lambda disk: (len(disk.target), disk.target))
-    return tuple(disks), tuple(interfaces), console
+    fields["disks"] = tuple(sorted(disks, key=_by_target))
+    fields["interfaces"] = tuple(_interface(one) for one in by_tag.get("interface", ()))
+    fields["console"] = "serial" if serial else "none"
+    fields["seed"] = seed
+    if drives:
+        fields["cdroms"] = tuple(sorted(drives, key=_by_target))
+    return fields
+
+
+def _by_target(device: DiskConfig | CdromConfig) -> tuple[int, str]:
+    return len(device.target), device.target
 
 
 def _disk(disk: Element) -> DiskConfig:
@@ -213,24 +208,11 @@ def _disk(disk: Element) -> DiskConfig:
     return DiskConfig(
         target=target.get("dev", "") if target is not None else "",
         bus=target.get("bus", "") if target is not None else "",
-        path=_disk_path(disk.get("type", ""), disk.find("source")),
+        path=disk_path(disk.get("type", ""), disk.find("source")),
         format=driver.get("type", "raw") if driver is not None else "raw",
+        **disk_fields(disk, driver),
+        **source_fields(disk),
     )
-
-
-def _disk_path(kind: str, source: Element | None) -> str:
-    """The file or device; for other sources a string that stays the same as long as they do."""
-    if source is None:
-        return ""
-    if kind == "volume":
-        return f"{source.get('pool', '')}/{source.get('volume', '')}"
-    if kind == "network":
-        return f"{source.get('protocol', '')}:{source.get('name', '')}"
-    for attribute in ("file", "dev", "dir", "path"):
-        value = source.get(attribute)
-        if value is not None:
-            return value
-    return kind + ":" + ",".join(f"{key}={value}" for key, value in sorted(source.attrib.items()))
 
 
 def _interface(interface: Element) -> InterfaceConfig:
@@ -253,7 +235,7 @@ def _interface(interface: Element) -> InterfaceConfig:
 def _applied(element: Element, owner: str, uuid: str) -> Applied | None:
     """What our mark says, or None: it cannot be read, or was copied along by cloning a domain."""
     uid = element.get("uid", "").lower()
-    generation = _int(element.get("generation"))
+    generation = number(element.get("generation"))
     if generation is None or uid != uuid:
         return None
     try:
@@ -270,7 +252,7 @@ def _applied(element: Element, owner: str, uuid: str) -> Applied | None:
         image=element.get("image", ""),
         deletion_policy=element.get("deletionPolicy", "Retain"),
         protect=element.get("protect") == "true",
-        stop_timeout=60 if (seconds := _int(element.get("stopTimeout"))) is None else seconds,
+        stop_timeout=60 if (seconds := number(element.get("stopTimeout"))) is None else seconds,
     )
 
 
@@ -279,9 +261,26 @@ def _named(config: DomainConfig, pushed: DomainConfig) -> DomainConfig:
     return replace(
         config,
         template=pushed.template,
+        seed=_known_seed(config.seed, pushed.seed),
         disks=tuple(_named_disk(config.disks or (), pushed.disks or ())),
         interfaces=tuple(_named_interface(config.interfaces or (), pushed.interfaces or ())),
+        cdroms=_named_cdroms(config.cdroms, pushed.cdroms or ()),
     )
+
+
+def _named_cdroms(
+    drives: tuple[CdromConfig, ...] | None, pushed: Iterable[CdromConfig]
+) -> tuple[CdromConfig, ...] | None:
+    if drives is None:
+        return None
+    names = {drive.target: drive.name for drive in pushed}
+    return tuple(replace(drive, name=names.get(drive.target)) for drive in drives)
+
+
+def _known_seed(seed: SeedConfig | None, pushed: SeedConfig | None) -> SeedConfig | None:
+    if seed is None or pushed is None or seed.path != pushed.path:
+        return seed
+    return replace(seed, digest=pushed.digest)
 
 
 def _named_disk(disks: Iterable[DiskConfig], pushed: Iterable[DiskConfig]) -> Iterable[DiskConfig]:
@@ -291,7 +290,13 @@ def _named_disk(disks: Iterable[DiskConfig], pushed: Iterable[DiskConfig]) -> It
         if ours is None:
             yield disk
         else:
-            yield replace(disk, name=ours.name, size=ours.size if ours.path == disk.path else None)
+            same = ours.path == disk.path
+            yield replace(
+                disk,
+                name=ours.name,
+                size=ours.size if same else None,
+                volume=ours.volume if same else None,
+            )
 
 
 def _named_interface(

@@ -171,7 +171,10 @@ class Domains:
             parsed = before.parsed
         else:
             parsed = (self._parse(raw, persistent_xml), self._parse(raw, live_xml) if live_xml else None)
-        domain = self._domain(parsed, signature, flags, (state, reason))
+        domain = replace(
+            self._domain(parsed, signature, flags, (state, reason)),
+            run=int(raw.ID()) if state.active and raw.ID() >= 0 else None,
+        )
         if before is not None and before.domain == domain:
             domain = before.domain
         return _Entry(domain, signature, flags, digests, parsed, due)

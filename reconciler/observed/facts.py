@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element
 
 import libvirt
 
+from reconciler.observed.capable import hardware_of
+
 # What boards say whose maker never wrote a UUID. libvirt itself turns down those of one digit only.
 _NOBODYS_UUIDS = frozenset({"03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"})
 # Network devices that come and go with guests, and the loopback that every host has.
@@ -31,10 +33,15 @@ class Facts:
     firmwares: frozenset[str]
     uuid: str
     nics: frozenset[str]
+    hardware: frozenset[str] | None
 
 
-def read_facts(raw: libvirt.virConnect) -> Facts:
+def read_facts(raw: libvirt.virConnect, virt_type: str | None = None) -> Facts:
     """Ask everything, in a handful of calls.
+
+    Args:
+        raw: The host.
+        virt_type: What machines shall use there; None: the best that it offers.
 
     Raises:
         libvirt.libvirtError: The host does not answer.
@@ -53,6 +60,7 @@ def read_facts(raw: libvirt.virConnect) -> Facts:
         firmwares=_firmwares(raw, arch),
         uuid=_uuid(capabilities),
         nics=_nics(raw),
+        hardware=_hardware(raw, arch, virt_type),
     )
 
 
@@ -118,6 +126,20 @@ def _firmwares(raw: libvirt.virConnect, arch: str) -> frozenset[str]:
             raise_unless_unsupported(error)
         return bios
     return bios | _named_firmwares(ET.fromstring(text))  # noqa: S314 - from libvirt
+
+
+def _hardware(raw: libvirt.virConnect, arch: str, virt_type: str | None) -> frozenset[str] | None:
+    """None where the driver cannot tell: containers, the test driver."""
+    kind = virt_type if virt_type in ("kvm", "qemu") else None
+    for machine in ("q35", None) if arch in _BIOS_ARCHES else (None,):
+        try:
+            text = raw.getDomainCapabilities(None, None, machine, kind, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+                raise_unless_unsupported(error)
+            continue
+        return hardware_of(ET.fromstring(text))  # noqa: S314 - from libvirt
+    return None
 
 
 def _named_firmwares(capabilities: Element) -> frozenset[str]:

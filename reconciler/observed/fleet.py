@@ -7,15 +7,20 @@ no second question is put to it before the first returned; when that happens, th
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import libvirt
+
 from reconciler.errors import HostError
+from reconciler.model.domain import GuestAddress
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
-from reconciler.observed.connection import Connection, Opener
+from reconciler.observed.addresses import ask_domain, known_addresses
+from reconciler.observed.connection import Connection, Listener, Opener
 from reconciler.observed.crew import Crew
 from reconciler.observed.reader import HostReader, unknown
 from reconciler.observed.trouble import slow
@@ -123,6 +128,40 @@ class Observer:
         for name in list(self._watches) if names is None else names:
             if name in self._watches:
                 self._watches[name].reader.distrust()
+
+    def addresses(self, fleet: Fleet) -> Mapping[str, tuple[GuestAddress, ...]]:
+        """What is known of the addresses of domains, by UUID, from reservations and leases; asks nobody."""
+        known: dict[str, tuple[GuestAddress, ...]] = {}
+        for name, host in fleet.items():
+            watch = self._watches.get(name)
+            known |= known_addresses(host, watch.reader.leases if watch is not None else {})
+        return known
+
+    def ask_addresses(self, host: Host, uuid: str, seconds: float = 10.0) -> tuple[GuestAddress, ...]:
+        """Ask one host now for a domain's addresses: the agent, DHCP and the ARP table.
+
+        Over a connection of its own and for at most `seconds`; nothing where it cannot tell.
+        """
+        answer: queue.SimpleQueue[tuple[GuestAddress, ...]] = queue.SimpleQueue()
+
+        def ask() -> None:
+            found: tuple[GuestAddress, ...] = ()
+            try:
+                connection = self._opener(host, Listener(lambda: None))
+                try:
+                    found = ask_domain(connection.raw, uuid)
+                finally:
+                    connection.close()
+            except (HostError, libvirt.libvirtError) as error:
+                _log.info("host %s: addresses of %s: %s", host.name, uuid, error)
+            finally:
+                answer.put(found)
+
+        self._crew.submit([ask])
+        try:
+            return answer.get(timeout=seconds)
+        except queue.Empty:
+            return ()
 
     def seconds(self) -> Mapping[str, float]:
         """How long each host's last answer took."""

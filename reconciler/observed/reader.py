@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import libvirt
 
 from reconciler.errors import HostError
-from reconciler.model.host import Host, HostStatus, ObservedHost
+from reconciler.model.host import Host, HostStatus, ObservedHost, ObservedNetwork
+from reconciler.observed.addresses import LeaseReader, Leases
 from reconciler.observed.connection import Connection, Heard, Listener, Opener
 from reconciler.observed.domains import Domains
 from reconciler.observed.facts import Facts, read_facts
-from reconciler.observed.resources import Bridges, Pools, read_networks, warnings
+from reconciler.observed.networks import Networks
+from reconciler.observed.resources import Bridges, Pools, warnings
 from reconciler.observed.trouble import explain
 
 FACTS_AGE = 600.0
@@ -40,13 +42,19 @@ class HostReader:
         self._bridges = Bridges(clock)
         self._facts: Facts | None = None
         self._facts_due = 0.0
-        self._networks: frozenset[str] = frozenset()
+        self._networks = Networks(clock)
+        self._leases = LeaseReader(clock)
         self._last: ObservedHost | None = None
         self._distrusted = threading.Event()
 
     def distrust(self) -> None:
         """Whatever was read before counts as old at the next read. Any thread may call this."""
         self._distrusted.set()
+
+    @property
+    def leases(self) -> Leases:
+        """Addresses that its DHCP gave, by MAC, as last read. Any thread may ask."""
+        return self._leases.leases
 
     def read(self) -> ObservedHost:
         """The host as it is now; the same object as last time if nothing changed.
@@ -87,7 +95,8 @@ class HostReader:
         if heard.interfaces:
             self._bridges.distrust()
         bridges = self._bridges.read(raw)
-        self._networks = read_networks(raw, self._networks)
+        active, networks = self._networks.read(raw, changed=heard.interfaces)
+        self._leases.read(self._networks.running, _serving(networks))
         pools = self._pools.read(raw, heard.pools)
         domains = self._domains.read(raw, heard.domains)
         observed = ObservedHost(
@@ -102,12 +111,14 @@ class HostReader:
             hypervisor_version=facts.hypervisor_version,
             machines=facts.machines,
             firmwares=facts.firmwares,
-            networks=self._networks,
+            networks=active,
+            network_configs=networks,
             bridges=bridges,
             pools=pools,
             domains=domains,
             uuid=facts.uuid,
             nics=facts.nics,
+            hardware=facts.hardware,
         )
         if observed != self._last:
             self._last = observed
@@ -127,7 +138,7 @@ class HostReader:
     def _current_facts(self, raw: libvirt.virConnect) -> Facts:
         now = self._clock()
         if self._facts is None or self._facts_due <= now:
-            facts = read_facts(raw)
+            facts = read_facts(raw, self.host.virt_type)
             self._facts_due = now + FACTS_AGE
             if facts != self._facts:
                 self._facts = facts
@@ -139,6 +150,15 @@ class HostReader:
         self._domains.distrust()
         self._pools.distrust()
         self._bridges.distrust()
+        self._networks.distrust()
+        self._leases.distrust()
+
+
+def _serving(networks: Mapping[str, ObservedNetwork]) -> frozenset[str]:
+    """Names of the networks that answer DHCP."""
+    return frozenset(
+        name for name, one in networks.items() if one.live is not None and (one.live.dhcp or one.live.hosts)
+    )
 
 
 def unknown(host: Host, error: HostError, last: ObservedHost | None) -> ObservedHost:

@@ -1,4 +1,4 @@
-"""Storage pools, networks and bridges of one host.
+"""Storage pools and bridges of one host.
 
 libvirt answers for a pool from memory: free space and volumes are those of the last refresh.  So pools
 of files are refreshed now and then, and volumes are listed when something tells that they changed.
@@ -7,17 +7,22 @@ of files are refreshed now and then, and volumes are listed when something tells
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import libvirt
 
 from reconciler.model.host import Pool
+from reconciler.model.placement import parse_own_volume_name
+from reconciler.observed.disk_source import auth_of, servers_of
 from reconciler.observed.facts import raise_unless_unsupported
 
 REFRESH = 60.0
 """Seconds between refreshes of a pool of files, and between looks at the host's bridges."""
+
+SLOW_REFRESH = 600.0
+"""The same for pools where it costs more; what we did there ourselves is looked at right away."""
 
 FINE_STEP = 64 << 20
 COARSE_STEP = 0.01
@@ -27,8 +32,10 @@ a guest that writes must not make its host "changed" at every look."""
 NEARLY_FULL = 0.01
 """Share of a pool's capacity; with less free than this the host carries a warning."""
 
-# Refreshing these is a look into a folder. An rbd or iscsi pool opens every image for it.
+# Refreshing these is a look into a folder. An rbd pool opens every image for it; others are left alone.
 _FILE_POOLS = frozenset({"dir", "fs", "netfs"})
+_SLOW_POOLS = frozenset({"rbd"})
+_REFRESHED = _FILE_POOLS | _SLOW_POOLS
 # Taps of running guests come and go with them, and are no bridges.
 _TAPS = ("vnet", "tap", "macvtap", "veth")
 
@@ -88,7 +95,7 @@ class Pools:
         due = entry.due if entry is not None else 0.0
         refreshed = due <= now
         if refreshed:
-            due = now + REFRESH
+            due = now + (SLOW_REFRESH if entry is not None and entry.pool.type in _SLOW_POOLS else REFRESH)
             _refresh(item, entry)
         figures = tuple(int(figure) for figure in item.info())
         if entry is not None and not changed and not refreshed and entry.figures == figures:
@@ -102,9 +109,9 @@ class Pools:
 
 
 def _refresh(item: Any, entry: _PoolEntry | None) -> None:
-    if entry is not None and entry.pool.type not in _FILE_POOLS:
+    if entry is not None and entry.pool.type not in _REFRESHED:
         return
-    if entry is None and ET.fromstring(item.XMLDesc(0)).get("type") not in _FILE_POOLS:  # noqa: S314
+    if entry is None and ET.fromstring(item.XMLDesc(0)).get("type") not in _REFRESHED:  # noqa: S314
         return
     try:
         item.refresh(0)
@@ -115,25 +122,57 @@ def _refresh(item: Any, entry: _PoolEntry | None) -> None:
 
 
 def _pool(item: Any, figures: tuple[int, ...], known: Pool | None) -> Pool:
-    """The pool as it is; its type and path are taken from `known` if that still stands."""
+    """The pool as it is; what its XML says is taken from `known` if that still stands."""
     state, capacity, _allocation, available = figures
     active = state in (libvirt.VIR_STORAGE_POOL_RUNNING, libvirt.VIR_STORAGE_POOL_DEGRADED)
     if known is None:
         xml = ET.fromstring(item.XMLDesc(0))  # noqa: S314 - from libvirt, not from people
-        kind, path = xml.get("type", ""), xml.findtext("target/path") or ""
-    else:
-        kind, path = known.type, known.path
-    return Pool(
+        known = _described(xml)
+    volumes = {str(volume.name()): volume for volume in item.listAllVolumes(0)} if active else {}
+    return replace(
+        known,
         name=str(item.name()),
-        type=kind,
-        path=path,
         active=active,
         capacity=capacity if active else 0,
         available=available if active else 0,
-        volumes=frozenset([str(volume.name()) for volume in item.listAllVolumes(0)])
-        if active
-        else frozenset(),
+        volumes=frozenset(volumes),
+        sizes=_sizes(volumes),
+        uuid=str(item.UUIDString()),
+        autostart=bool(item.autostart()),
     )
+
+
+def _described(xml: ET.Element) -> Pool:
+    """What a pool's XML says of where its bytes are."""
+    kind, source = xml.get("type", ""), xml.find("source")
+    path = "" if kind == "rbd" else (xml.findtext("target/path") or "")
+    name, auth = "", None
+    hosts: tuple[str, ...] = ()
+    if source is not None:
+        servers = servers_of([host for host in source.findall("host") if host.get("name")])
+        folder = source.find("dir")
+        if kind == "netfs":
+            name = f"{servers[0] if servers else ''}:{folder.get('path', '') if folder is not None else ''}"
+        else:
+            name, hosts = source.findtext("name") or "", servers
+        told = source.find("auth")
+        auth = auth_of(told) if told is not None else None
+    return Pool("", kind, path, False, 0, 0, source=name, hosts=hosts, auth=auth)
+
+
+def _sizes(volumes: Mapping[str, Any]) -> Mapping[str, int]:
+    """Virtual sizes of volumes that have a life of their own: no domain may be there to tell them."""
+    sizes = {}
+    for name, volume in volumes.items():
+        if parse_own_volume_name(name) is None:
+            continue
+        try:
+            sizes[name] = int(volume.info()[1])
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_CONNECT:
+                raise
+            # It went while we looked, or somebody works on it: the next look will tell.
+    return sizes
 
 
 def read_pool(item: Any) -> Pool:
@@ -149,8 +188,7 @@ def _alike(before: Pool, now: Pool) -> bool:
     """True if nothing differs but a little free space."""
     step = max(FINE_STEP, before.available * COARSE_STEP)
     return abs(before.available - now.available) < step and (
-        (before.type, before.path, before.active, before.capacity, before.volumes)
-        == (now.type, now.path, now.active, now.capacity, now.volumes)
+        replace(before, available=0) == replace(now, available=0)
     )
 
 
@@ -162,21 +200,6 @@ def warnings(pools: Mapping[str, Pool]) -> str:
         if pool.active and pool.capacity and pool.available < pool.capacity * NEARLY_FULL
     ]
     return "; ".join(full)
-
-
-def read_networks(raw: libvirt.virConnect, before: frozenset[str]) -> frozenset[str]:
-    """Names of the active networks; the very set of last time if they are the same.
-
-    Raises:
-        libvirt.libvirtError: The host does not answer.
-    """
-    try:
-        listing = raw.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
-    except libvirt.libvirtError as error:
-        raise_unless_unsupported(error)
-        listing = []
-    networks = frozenset([str(network.name()) for network in listing])
-    return before if networks == before else networks
 
 
 class Bridges:

@@ -16,9 +16,10 @@ from reconciler.model.operations import (
     DeleteVolume,
     DetachDisk,
     DetachInterface,
-    EnsureImage,
     GrowDisk,
     Redefine,
+    ReleaseAddress,
+    ReserveAddress,
     SetAutostart,
     SetCpus,
     SetDescription,
@@ -27,17 +28,21 @@ from reconciler.model.operations import (
     Stop,
     Undefine,
 )
-from reconciler.model.placement import image_volume_name
+from reconciler.model.placement import SEED
 from reconciler.model.plan import Impact
 from reconciler.model.storage import DeletionPolicy
 from reconciler.planner.blueprint import Blueprint
+from reconciler.planner.clone import half_copied
 from reconciler.planner.consent import Verdict
 from reconciler.planner.devices import carries_uid
 from reconciler.planner.difference import Difference
+from reconciler.planner.guest import CONTENT, LEFTOVER, put_seed
+from reconciler.planner.live_hardware import LIMITS, live_hardware
 from reconciler.planner.names import ROOT
+from reconciler.planner.networks import is_ours, network_uuid, reservations
 from reconciler.planner.resolve import volume_path, wanted_disks
 from reconciler.planner.runstate import starts_new
-from reconciler.planner.steps import Steps
+from reconciler.planner.steps import Steps, ensure_image
 from reconciler.planner.words import field_name
 
 
@@ -75,16 +80,49 @@ def create(
     config = applied.config
     made = [disk for disk in config.disks or () if disk.name in _made_here(plan)]
     volumes = [name for disk in made for name in create_volume(steps, plan, disk, place, after=after)]
+    volumes += put_seed(steps, plan, config, place.observed.pools.values(), after)
     defined = steps.add(Define(config, applied, plan.template), reason, after=(*after, *volumes))
-    ready = [defined]
+    ready = [defined, *_reserve(steps, plan, applied, place, defined)]
     if config.autostart:
         ready.append(steps.add(SetAutostart(True), "it starts with its host", after=[defined]))
     if starts_new(plan.vm.spec.run_strategy):
         steps.add(Start(), f"its run strategy is {plan.vm.spec.run_strategy}", after=ready)
 
 
+def _reserve(steps: Steps, plan: Blueprint, applied: Applied, place: Place, defined: str) -> list[str]:
+    """Have the networks of the host keep the machine's addresses for it, before it first asks."""
+    host = place.host.name
+    return [
+        steps.add(
+            ReserveAddress(network, network_uuid(applied.owner, network, host), reservation),
+            f"{reservation.address} is its address on {network}",
+            after=[defined],
+            detail=reservation.mac,
+        )
+        for network, reservation in reservations(plan.name, applied.config.interfaces or (), plan.networks)
+    ]
+
+
+def release(steps: Steps, mark: Applied, observed: ObservedHost, after: str) -> None:
+    """Give a machine's addresses back to the networks of ours that reserve them, once it is gone."""
+    for interface in mark.config.interfaces or ():
+        network = observed.network_configs.get(interface.network or "")
+        if interface.address is None or network is None or not is_ours(network, mark.owner, observed.name):
+            continue
+        entries = {entry for side in (network.config, network.live) if side for entry in side.hosts}
+        if any((entry.mac, entry.address) == (interface.mac, interface.address) for entry in entries):
+            steps.add(
+                ReleaseAddress(network.name, network.uuid, interface.mac, interface.address),
+                f"{interface.address} is free again",
+                after=[after],
+                detail=interface.mac,
+            )
+
+
 def _made_here(plan: Blueprint) -> frozenset[str]:
-    return frozenset(name for name, disk in wanted_disks(plan).items() if disk.path is None)
+    volumes = {one.disk for one in plan.volumes}
+    disks = wanted_disks(plan).items()
+    return frozenset(name for name, disk in disks if disk.path is None and name not in volumes)
 
 
 def create_volume(
@@ -93,39 +131,55 @@ def create_volume(
     """Make a disk's volume, and bring its image before; nothing if the volume is there already."""
     pool = place.pool_with(disk.path)
     volume = disk.path.rpartition("/")[2]
-    if pool is None or volume in pool.volumes:
+    if pool is None or (volume in pool.volumes and half_copied(steps.uid, volume) not in pool.volumes):
         return []
+    source = plan.copies.get(disk.name or "")
+    if source is not None:
+        return _copy(steps, disk, source, place, after)
     image = plan.image if disk.name == ROOT else None
     if image is None:
         blank = CreateVolume(pool.name, volume, disk.format, disk.size)
         return [steps.add(blank, f"disk {disk.name} is new", after=after, detail=disk.name or volume)]
-    spec = image.spec
-    backing = image_volume_name(image.name, spec.digest, spec.format)
-    fetched = steps.share_image(
-        EnsureImage(
-            image=image.name,
-            volume=backing,
-            pool=pool.name,
-            pool_path=pool.path,
-            sha256=spec.sha256 or "",
-            format=str(spec.format),
-            path=spec.path,
-            url=spec.url,
-            sha512="" if spec.sha256 else spec.sha512 or "",
-            from_pool=spec.volume.pool if spec.volume else None,
-            from_volume=spec.volume.name if spec.volume else None,
-        ),
-        default_pool=pool.name == place.host.pool,
-    )
-    overlay = CreateVolume(pool.name, volume, disk.format, disk.size, backing, str(spec.format))
+    bring = ensure_image(image, pool)
+    fetched = steps.share_image(bring, default_pool=pool.name == place.host.pool)
+    overlay = CreateVolume(pool.name, volume, disk.format, disk.size, bring.volume, bring.format)
     reason = f"root disk over the image {image.name}"
     return [steps.add(overlay, reason, after=(*after, fetched), detail=disk.name or volume)]
 
 
-def remove(steps: Steps, domain: ObservedDomain, mark: Applied, *, timeout: int, reason: str) -> str:
+def _copy(
+    steps: Steps, disk: DiskConfig, source: DiskConfig, place: Place, after: Sequence[str]
+) -> list[str]:
+    """Make a disk that begins as a copy of another machine's, which is off."""
+    pool, theirs = place.pool_with(disk.path), place.pool_with(source.path)
+    if pool is None or theirs is None:
+        return []
+    volume, origin = (path.rpartition("/")[2] for path in (disk.path, source.path))
+    copied = CreateVolume(pool.name, volume, disk.format, disk.size, source=origin, source_pool=theirs.name)
+    reason = f"disk {disk.name} begins as a copy of {origin}"
+    return [steps.add(copied, reason, after=after, detail=disk.name or volume)]
+
+
+def remove(
+    steps: Steps,
+    domain: ObservedDomain,
+    mark: Applied,
+    *,
+    timeout: int,
+    reason: str,
+    seeds: Iterable[str] = (),
+) -> str:
     """Remove a machine, and its disks if its mark says so. Returns the id of the last action.
 
     Volumes go before the domain does: if we die in between, the domain still says that they are to go.
+
+    Args:
+        steps: Where the actions go.
+        domain: Its domain.
+        mark: What was last pushed.
+        timeout: Seconds that the guest gets to power off.
+        reason: Why, in a few words.
+        seeds: Paths of its cloud-init seeds, which go whatever the mark says: they may hold secrets.
     """
     last: list[str] = []
     if domain.state.active:
@@ -141,6 +195,10 @@ def remove(steps: Steps, domain: ObservedDomain, mark: Applied, *, timeout: int,
             )
             for path in own_volumes(domain, mark)
         ]
+    last += [
+        steps.add(DeleteVolume(path), "a seed may hold secrets", Impact.DESTROY, after=last[:1], detail=SEED)
+        for path in seeds
+    ]
     return steps.add(Undefine(), reason, Impact.DESTROY, after=last)
 
 
@@ -179,9 +237,10 @@ class Update:
 
 def update(steps: Steps, work: Update) -> None:
     """Change a machine: disks' files, the persistent configuration, then the running instance."""
-    before = [*_grow(steps, work), *_new_volumes(steps, work)]
+    before = [*_grow(steps, work), *_new_volumes(steps, work), *_seed(steps, work)]
     ready = [*before, *_redefine(steps, work, before)]
     ready += _autostart(steps, work, ready)
+    _unused_seeds(steps, work, ready)
     if work.verdict.restart:
         stopped = steps.add(_stop(work), "a change needs a restart", Impact.RESTART, after=ready)
         steps.add(Start(), "a change needs a restart", Impact.RESTART, after=[stopped])
@@ -206,6 +265,20 @@ def _grow(steps: Steps, work: Update) -> list[str]:
         for difference in work.verdict.now
         if difference.change.path.endswith("].size")
     ]
+
+
+def _seed(steps: Steps, work: Update) -> list[str]:
+    """What cloud-init shall read; also for a CD-ROM that comes with the next start only."""
+    if all(difference.change.path != CONTENT for difference in work.verdict.now):
+        return []
+    return put_seed(steps, work.plan, work.config, work.place.observed.pools.values())
+
+
+def _unused_seeds(steps: Steps, work: Update, after: Sequence[str]) -> None:
+    for difference in work.verdict.now:
+        if difference.change.path == LEFTOVER:
+            delete = DeleteVolume(difference.change.before)
+            steps.add(delete, "nothing reads it any more, and it may hold secrets", after=after, detail=SEED)
 
 
 def _new_volumes(steps: Steps, work: Update) -> list[str]:
@@ -250,7 +323,9 @@ def _live(steps: Steps, work: Update, live: Sequence[Difference], after: Sequenc
     if "description" in names:
         text = SetDescription(work.config.description or "")
         done.append(steps.add(text, "the description differs", Impact.LIVE, after=after))
-    return [*done, *_live_disks(steps, work, live, after), *_live_interfaces(steps, work, live, after)]
+    done += [*_live_disks(steps, work, live, after), *_live_interfaces(steps, work, live, after)]
+    running = work.domain.live or work.config
+    return done + live_hardware(steps, work.config, running, live, [*after, *done])
 
 
 def _live_disks(steps: Steps, work: Update, live: Sequence[Difference], after: Sequence[str]) -> list[str]:
@@ -294,8 +369,9 @@ def _live_interfaces(
 
 
 def _devices(live: Sequence[Difference], prefix: str) -> list[str]:
-    """Targets or MACs that the differences are about, each once; a growing disk stays plugged in."""
-    chosen = [d for d in live if d.change.path.startswith(prefix) and not d.change.path.endswith("].size")]
+    """Targets or MACs of what is plugged anew, each once; a disk that grows or is limited stays in."""
+    stays = ("].size", LIMITS)
+    chosen = [d for d in live if d.change.path.startswith(prefix) and not d.change.path.endswith(stays)]
     return list(dict.fromkeys(d.device for d in chosen))
 
 

@@ -12,11 +12,13 @@ from reconciler.model.plan import Action, Change, Impact, Plan, Verb
 from reconciler.planner.actions import Place
 from reconciler.planner.blueprint import Blueprint, applied_state
 from reconciler.planner.diff import diff, mark_of
+from reconciler.planner.hardware import unsaid
 from reconciler.planner.ignore import IGNORABLE
 from reconciler.planner.machine import Task, plan_located
 from reconciler.planner.manifest_of import manifest_of, named, validated
 from reconciler.planner.outcome import UNCHANGED
 from reconciler.planner.resolve import domain_config
+from reconciler.planner.unresolved import CannotResolveError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,12 @@ def _refuse_unfit(domain: ObservedDomain) -> None:
 
 def _applied(vm: VirtualMachine, previous: DomainConfig, place: Place, owner: str) -> Applied:
     plan = Blueprint(vm)
-    config = domain_config(plan, previous.uuid, place.host, place.observed, previous)
+    known = unsaid(previous, vm.spec)
+    try:
+        config = domain_config(plan, previous.uuid, place.host, place.observed, known)
+    except CannotResolveError as error:
+        where = f"the domain {previous.name!r} on {place.host.name}"
+        raise ReconcilerError(f"{where} cannot be adopted: {error.message}") from error
     return applied_state(plan, config, owner, 1, "")
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from reconciler.model.desired import DesiredState
-from reconciler.model.domain import CONFIG_JSON, Applied, DomainConfig
+from reconciler.model.domain import CONFIG_JSON, Applied, DiskConfig, DomainConfig
 from reconciler.model.manifest import InstanceType, VirtualMachine
+from reconciler.model.network import Network
 from reconciler.model.storage import Image
+from reconciler.planner.volumes import Attached, attached
+
+IMAGE_DIGITS = 16
+"""Digits of an image's digest that tell its versions apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class Blueprint:
         image: The image under its root disk, or None.
         template: Path of its XML template in the state repository (its own or its preset's), or None.
         template_text: The text of that template, or None.
+        networks: The `Network` objects that its interfaces name, by name.
+        volumes: The volumes that are disks of it.
+        addresses: Interface name to the address that it shall have.
+        copies: For a machine that is to be made as a copy: disk name to the disk that it begins as.
     """
 
     vm: VirtualMachine
@@ -47,6 +57,10 @@ class Blueprint:
     image: Image | None = None
     template: str | None = None
     template_text: str | None = None
+    volumes: tuple[Attached, ...] = ()
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, DiskConfig] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -96,8 +110,14 @@ class Blueprint:
         return self.vm.spec.architecture or (self.image.spec.architecture if self.image else None)
 
 
-def blueprint(desired: DesiredState, vm: VirtualMachine) -> Blueprint:
-    """Gather what `vm` names. The desired state is complete: references resolve."""
+def blueprint(desired: DesiredState, vm: VirtualMachine, owner: str) -> Blueprint:
+    """Gather what `vm` names. The desired state is complete: references resolve.
+
+    Args:
+        desired: Where it stands.
+        vm: The machine.
+        owner: The installation; the uids of volumes hang on it.
+    """
     spec = vm.spec
     preset = desired.instance_types[spec.instance_type] if spec.instance_type else None
     template = spec.xml_template or (preset.spec.xml_template if preset else None)
@@ -107,6 +127,12 @@ def blueprint(desired: DesiredState, vm: VirtualMachine) -> Blueprint:
         image=desired.images[spec.image] if spec.image else None,
         template=template,
         template_text=desired.templates.get(template, "") if template else None,
+        volumes=attached(desired, vm, owner),
+        networks={
+            interface.network: desired.networks[interface.network]
+            for interface in spec.interfaces
+            if interface.network is not None and interface.network in desired.networks
+        },
     )
 
 
@@ -117,7 +143,15 @@ def digest(text: str) -> str:
 
 def image_identity(image: Image | None) -> str:
     """``debian@1f2e…``: name and digest of an image; empty without one."""
-    return f"{image.name}@{image.spec.digest[:16]}" if image else ""
+    return f"{image.name}@{image.spec.digest[:IMAGE_DIGITS]}" if image else ""
+
+
+def digest_unknown(image: Image) -> str:
+    """Why nothing can be made from this image now."""
+    return (
+        f"the digest of the image {image.name} is not known, as {image.spec.checksums} was never read: it is "
+        "asked again at the next tick, or state sha256 or sha512 instead"
+    )
 
 
 def image_name(identity: str) -> str:

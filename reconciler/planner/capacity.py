@@ -11,6 +11,7 @@ from reconciler.model.host import Host, ObservedHost
 from reconciler.model.placement import Phase, volume_name
 from reconciler.planner.blueprint import Blueprint, blueprint
 from reconciler.planner.diff import mark_of
+from reconciler.planner.hardware import needs_of
 from reconciler.planner.index import FleetIndex
 from reconciler.planner.newcomer import Newcomer
 from reconciler.planner.resolve import find_volume, wanted_disks
@@ -27,7 +28,7 @@ def demands(situation: Situation, newcomers: Mapping[str, Newcomer]) -> tuple[De
 def demand_of(situation: Situation, newcomer: Newcomer) -> Demand:
     """What one newcomer asks for. Disks that were kept need no room."""
     vm = situation.desired.machines[newcomer.vm]
-    plan = blueprint(situation.desired, vm)
+    plan = blueprint(situation.desired, vm, situation.owner)
     spec, sizes = vm.spec, plan.sizes
     return Demand(
         vm=newcomer.vm,
@@ -42,14 +43,21 @@ def demand_of(situation: Situation, newcomer: Newcomer) -> Demand:
         placement=spec.placement,
         only=newcomer.only,
         not_on=newcomer.not_on,
+        hardware=needs_of(plan),
     )
 
 
 def _new_disks(plan: Blueprint, newcomer: Newcomer, situation: Situation) -> dict[str, int]:
     home = situation.fleet.get(newcomer.only) if newcomer.only else None
     needed: dict[str, int] = defaultdict(int)
+    volumes = {one.disk: one.file for one in plan.volumes}
     for name, disk in wanted_disks(plan).items():
         if disk.path is not None:
+            continue
+        if name in volumes:
+            # Its pool has to be there; room it takes only if it has yet to be made.
+            seen = any(h.known and find_volume(h, volumes[name]) for h in situation.fleet.values())
+            needed[disk.pool or ""] += 0 if seen else disk.size or 0
             continue
         volume = volume_name(plan.name, newcomer.uid or "", name, str(disk.format))
         if home is None or find_volume(home, volume) is None:
@@ -94,6 +102,7 @@ def _capacity(
         firmwares=observed.firmwares,
         networks=observed.networks,
         bridges=observed.bridges,
+        hardware=observed.hardware,
         tenants=(*_tenants(situation, observed, leaving), *promised),
     )
 
@@ -149,7 +158,7 @@ def _promised(
             continue
         if record.phase not in (Phase.INTENDED, Phase.PLACED):
             continue
-        plan = blueprint(situation.desired, vm)
+        plan = blueprint(situation.desired, vm, situation.owner)
         newcomer = Newcomer(name, uid=record.uid, only=record.host)
         tenant = Tenant(
             name,

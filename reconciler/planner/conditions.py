@@ -1,20 +1,22 @@
-"""What is said of each machine: Ready, Synced, Placed, RestartRequired, ReplaceRequired."""
+"""What is said of each machine: Ready, Synced, Placed, RestartRequired, ReplaceRequired, Provisioned."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.model.domain import DomainState, ObservedDomain
 from reconciler.model.manifest import RunStrategy, VirtualMachine
 from reconciler.model.placement import is_machine
 from reconciler.model.plan import Action, ActionResult, Blocked, Change, Impact, Outcome, Plan, Verb
+from reconciler.model.readiness import GuestRecord, Guests, ProvisionRecord
 from reconciler.model.status import Condition, ConditionStatus, ConditionType
 from reconciler.model.units import format_size
 from reconciler.planner.diff import mark_of
 from reconciler.planner.fields import enough_memory
 from reconciler.planner.ignore import ignored
+from reconciler.planner.readiness import playbook_digest, readiness_verdict, wish_of
 from reconciler.planner.resources.conditions import resource_conditions
 from reconciler.planner.situation import Memo
 from reconciler.planner.survey import Survey
@@ -40,6 +42,9 @@ class _Case:
     suspended: bool
     actions: Sequence[Action]
     results: Sequence[ActionResult]
+    guest: GuestRecord | None = None
+    provision: ProvisionRecord | None = None
+    now: float = 0.0
 
     @property
     def failure(self) -> ActionResult | None:
@@ -69,6 +74,7 @@ def conditions(
     *,
     now: float = 0.0,
     memo: Memo | None = None,
+    guests: Guests | None = None,
 ) -> dict[str, tuple[Condition, ...]]:
     """The conditions of every desired machine and other object, and of those that cannot be let go.
 
@@ -78,8 +84,9 @@ def conditions(
         results: What became of its actions, if it was pushed.
         now: Epoch seconds, for `last_transition_time`; `Condition.after` restores earlier ones.
         memo: An uneventful machine then gets the very same tuple as last time, with its old time.
+        guests: What is known of the guests.
     """
-    memo = memo or Memo()
+    memo, guests = memo or Memo(), guests or Guests()
     machines = survey.situation.desired.machines
     results = tuple(results)
     cases = {case.name: case for case in _eventful(survey, plan, results)}
@@ -88,6 +95,10 @@ def conditions(
         if name in cases:
             continue
         domain = survey.located.get(name)
+        if vm.spec.readiness is not None or vm.spec.provision is not None:
+            # What a guest does changes by itself, and so does what a time limit makes of it.
+            said[name] = _say(_told(_Case(name, vm, domain, None, None, False, (), ()), guests, now), now)
+            continue
         last = memo.conditions.get(name)
         if last is not None and last[0] is domain and last[1] is vm:
             said[name] = last[2]
@@ -97,8 +108,17 @@ def conditions(
     for name, case in cases.items():
         memo.conditions.pop(name, None)
         if case.change is None or case.change.verb is not Verb.DELETE or not case.done:
-            said[name] = _say(case, now)
+            said[name] = _say(_told(case, guests, now), now)
     return said | resource_conditions(survey, plan, results, now)
+
+
+def _told(case: _Case, guests: Guests, now: float) -> _Case:
+    """The case, with what is known of its guest."""
+    wish = case.vm.spec.provision if case.vm else None
+    provision = None
+    if wish is not None and case.domain is not None:
+        provision = guests.provisions.get((case.domain.uuid, playbook_digest(wish.playbook)))
+    return replace(case, guest=guests.records.get(case.name), provision=provision, now=now)
 
 
 def _eventful(survey: Survey, plan: Plan, results: Iterable[ActionResult]) -> Iterable[_Case]:
@@ -133,10 +153,20 @@ def _say(case: _Case, now: float) -> tuple[Condition, ...]:
         ConditionType.RESTART_REQUIRED: _waiting(case, Impact.RESTART, "ChangesWait", "NothingWaits"),
         ConditionType.REPLACE_REQUIRED: _waiting(case, Impact.REPLACE, "ChangesWait", "NothingWaits"),
     }
+    if case.vm is not None and case.vm.spec.provision is not None:
+        said[ConditionType.PROVISIONED] = _provisioned(case)
     return tuple(
         Condition(str(kind), status, reason, message, now, case.generation)
         for kind, (status, reason, message) in said.items()
     )
+
+
+def _provisioned(case: _Case) -> Verdict:
+    record = case.provision
+    if record is None:
+        return _FALSE, "Waiting", "its playbook is run when it is ready"
+    status = {"done": _TRUE, "failed": _FALSE}.get(record.state, _UNKNOWN)
+    return status, record.reason, record.message
 
 
 def _trouble(case: _Case) -> Verdict | None:
@@ -153,7 +183,7 @@ def _ready(case: _Case) -> Verdict:
     if case.done:
         return _after_push(case)
     if case.domain is not None:
-        return _state(case.domain, case.vm)
+        return _guest(case, _state(case.domain, case.vm))
     reason = case.change.reason if case.change else "it does not exist"
     return _trouble(case) or (_FALSE, "NotCreated", reason)
 
@@ -162,12 +192,22 @@ def _after_push(case: _Case) -> Verdict:
     """The domain was observed before the push: what was done to it says more."""
     kinds = {action.operation.kind for action in case.actions}
     if "start" in kinds:
-        return _TRUE, "Running", "it was started"
+        wish = wish_of(case.vm) if case.vm else None
+        return readiness_verdict(wish, None, case.now) if wish else (_TRUE, "Running", "it was started")
     if "stop" in kinds:
         return _TRUE, "Halted", "it was stopped, as its run strategy says"
     if case.domain is None:
         return _TRUE, "Defined", "it is defined; nothing starts it"
-    return _state(case.domain, case.vm)
+    return _guest(case, _state(case.domain, case.vm))
+
+
+def _guest(case: _Case, verdict: Verdict) -> Verdict:
+    """A machine that runs, as it shall, is ready only if its guest is."""
+    wish = wish_of(case.vm) if case.vm else None
+    running = case.domain is not None and case.domain.state is DomainState.RUNNING
+    if wish is None or not running or verdict[0] is not _TRUE:
+        return verdict
+    return readiness_verdict(wish, case.guest, case.now)
 
 
 def _state(domain: ObservedDomain, vm: VirtualMachine | None) -> Verdict:

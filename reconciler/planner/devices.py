@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from reconciler.model.domain import Applied, DiskConfig, DomainConfig, InterfaceConfig, ObservedDomain
+from reconciler.model.parts import IoLimits
 from reconciler.model.placement import parse_volume_name
 from reconciler.model.plan import FieldChange, Impact
 from reconciler.planner.difference import Difference
@@ -18,6 +19,16 @@ from reconciler.planner.names import ROOT
 
 _HOT_BUSES = frozenset({"virtio", "scsi"})
 _SECTOR = 512
+_IDENTITY = ("path", "bus", "format")
+_ACCESS = ("type", "hosts", "auth", "shared")
+"""How the same bytes are reached: changed by plugging the disk in anew, never by another disk."""
+
+_TUNING = {
+    **dict.fromkeys(("cache", "io", "discard"), "default"),
+    "read_only": False,
+    "limits": IoLimits(),
+}
+"""How the bytes are moved, and what stands for a value that is not there."""
 
 Device = TypeVar("Device", DiskConfig, InterfaceConfig)
 
@@ -81,14 +92,15 @@ class _Disk:
         if self.kept is None or missing_live:
             yield self._missing(missing_live)
             return
-        for attribute in ("path", "bus", "format"):
+        for attribute in (*_IDENTITY, *_ACCESS):
             yield from self._attribute(attribute)
+        yield from self._tuning()
         yield from self._size()
 
     def _missing(self, missing_live: bool) -> Difference:
         impact = self._hot_impact() if missing_live else Impact.NONE
         stale = self.kept is None or any(
-            getattr(self.kept, name) != getattr(self.disk, name) for name in ("path", "bus", "format")
+            getattr(self.kept, name) != getattr(self.disk, name) for name in (*_IDENTITY, *_ACCESS)
         )
         drift = self.old is not None and self.old.path == self.disk.path
         return self._difference("", (None, self.disk), impact, (stale, missing_live), drift=drift)
@@ -99,7 +111,7 @@ class _Disk:
         if wanted == kept == live:
             return
         moved = self.old is not None and getattr(self.old, name) != wanted
-        if moved and self._made() and (self.root or name != "bus"):
+        if moved and self._made() and name in _IDENTITY and (self.root or name != "bus"):
             impact = Impact.REPLACE
         else:
             impact = self._hot_impact() if live != wanted else Impact.NONE
@@ -111,6 +123,24 @@ class _Disk:
             (kept != wanted, live != wanted),
             drift=self.old is not None and not moved,
         )
+
+    def _tuning(self) -> Iterable[Difference]:
+        """How it is read and written; only limits can be changed while it is in use."""
+        for name, absent in _TUNING.items():
+            wanted = getattr(self.disk, name)
+            if wanted is None:
+                continue
+            kept, live = (
+                getattr(side, name) if getattr(side, name) is not None else absent
+                for side in (self.kept or self.disk, self.live or self.kept or self.disk)
+            )
+            hot = self.live is not None and live != wanted
+            if kept == wanted and not hot:
+                continue
+            impact = Impact.NONE if not hot else Impact.LIVE if name == "limits" else Impact.RESTART
+            drift = self.old is not None and getattr(self.old, name) == wanted
+            before = live if hot else kept
+            yield self._difference(name, (before, wanted), impact, (kept != wanted, hot), drift=drift)
 
     def _size(self) -> Iterable[Difference]:
         wanted, applied = self.disk.size, self.old.size if self.old else None
@@ -212,6 +242,11 @@ def _interface(
             drift=old is not None and name not in _unlike(wanted, old),
         )
         yield Difference(change, "interfaces", persistent=name in in_kept, live=hot, device=wanted.mac)
+    applied = old.address if old is not None else None
+    if wanted.address != applied:
+        # It stands in no domain but in our mark, and on the network, which is planned by itself.
+        change = FieldChange(f"{label}.address", applied, wanted.address, Impact.NONE)
+        yield Difference(change, "interfaces", device=wanted.mac)
 
 
 def _unlike(wanted: InterfaceConfig, seen: InterfaceConfig) -> dict[str, str | None]:

@@ -28,6 +28,22 @@ IGNORABLE: dict[str, frozenset[str]] = {
     "runStrategy": frozenset({"state"}),
     "placement": frozenset({"host"}),
     "xmlTemplate": frozenset({"template"}),
+    "cloudInit": frozenset({"seed"}),
+    "cpu": frozenset({"cpu_model", "cpu_features", "topology", "pinning"}),
+    "numa": frozenset({"numa", "numatune"}),
+    "hugepages": frozenset({"hugepages"}),
+    "secureBoot": frozenset({"secure_boot"}),
+    "tpm": frozenset({"tpm"}),
+    "watchdog": frozenset({"watchdog"}),
+    "agent": frozenset({"agent"}),
+    "rng": frozenset({"rng"}),
+    "video": frozenset({"video"}),
+    "graphics": frozenset({"graphics"}),
+    "consoles": frozenset({"consoles", "console"}),
+    "cdroms": frozenset({"cdroms"}),
+    "filesystems": frozenset({"filesystems"}),
+    "hostDevices": frozenset({"host_devices"}),
+    "boot": frozenset({"boot"}),
 }
 _NOT_OF_A_CONFIG = frozenset({"image", "root_disk", "disks", "state", "host"})
 

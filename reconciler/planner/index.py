@@ -12,6 +12,7 @@ from reconciler.model.host import Fleet, ObservedHost
 from reconciler.model.placement import parse_volume_name
 from reconciler.planner.diff import mark_of
 from reconciler.planner.situation import HostIndex, Memo
+from reconciler.planner.volumes import Home
 
 Kept = Mapping[str, Sequence[str]]
 """Uid to the hosts that have volumes of it."""
@@ -53,6 +54,24 @@ class FleetIndex:
             for disk in config.disks or ()
             if (parsed := parse_volume_name(disk.path.rpartition("/")[2])) is not None
         }
+
+    @cached_property
+    def homes(self) -> Mapping[str, tuple[Home, ...]]:
+        """Where volumes with a life of their own lie, by uid; one in a shared pool has several hosts."""
+        homes: dict[str, list[Home]] = defaultdict(list)
+        for host in sorted(self.hosts, key=lambda host: host.observed.name):
+            for home in host.homes:
+                homes[home.uid].append(home)
+        return {uid: tuple(found) for uid, found in homes.items()}
+
+    @cached_property
+    def volume_users(self) -> Mapping[str, tuple[ObservedDomain, ...]]:
+        """Domains, ours or not, running or not, that have such a volume, by its uid."""
+        users: dict[str, list[ObservedDomain]] = defaultdict(list)
+        for host in self.hosts:
+            for uid, domain in host.volume_users:
+                users[uid].append(domain)
+        return {uid: tuple(found) for uid, found in users.items()}
 
     @cached_property
     def kept(self) -> Mapping[str, Kept]:

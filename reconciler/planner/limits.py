@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.errors import LimitError
 from reconciler.model.config import LimitsConfig
+from reconciler.model.placement import is_machine, parse_key
 from reconciler.model.plan import Plan, Verb
 from reconciler.planner.survey import Survey
+from reconciler.planner.volumes import volume_uid
 
 _HINT = "look at the plan; if this is what you mean, repeat it with --allow-deletions"
 
 
 def check_limits(plan: Plan, survey: Survey, limits: LimitsConfig, allow_deletions: bool = False) -> None:
-    """Refuse a plan that deletes or replaces too many machines, or that comes from an empty source.
+    """Refuse a plan that deletes or replaces too much, or that comes from an empty source.
+
+    Machines and volumes are counted each by themselves.  The others are no data: a version of an image can
+    be fetched again, and what lies in a pool stays.
 
     Raises:
         LimitError: A limit stops the plan; nothing of it may be carried out.
     """
     desired = survey.situation.desired.machines
-    going = [change.vm for change in plan.changes if change.verb in (Verb.DELETE, Verb.REPLACE)]
+    deleted = [change.vm for change in plan.changes if change.verb in (Verb.DELETE, Verb.REPLACE)]
+    if not allow_deletions:
+        _check_volumes([key for key in deleted if parse_key(key)[0] == "Volume"], survey, limits)
+    going = [key for key in deleted if is_machine(key)]
     if allow_deletions or (desired and not going):
         return
     ours = survey.ours
@@ -33,6 +43,29 @@ def check_limits(plan: Plan, survey: Survey, limits: LimitsConfig, allow_deletio
             f"the plan deletes or replaces {len(going)} of {_machines(ours)} ({named}), "
             f"and the limit is {limit} (limits: at most {limits.deletions}, "
             f"and at most {limits.deletions_percent} percent)",
+            hint=_HINT,
+        )
+
+
+def _check_volumes(going: Sequence[str], survey: Survey, limits: LimitsConfig) -> None:
+    situation = survey.situation
+    if not going:
+        return
+    ours = sum(
+        uid == volume_uid(situation.owner, homes[0].volume) for uid, homes in survey.index.homes.items()
+    )
+    if not situation.desired.machines and not situation.desired.volumes:
+        raise LimitError(
+            f"the desired state has neither machines nor volumes, but {len(going)} would be deleted: is the "
+            "source the right one?",
+            hint=_HINT,
+        )
+    limit = deletion_limit(ours, limits)
+    if len(going) > limit:
+        named = ", ".join(going[:5]) + (f" and {len(going) - 5} more" if len(going) > 5 else "")
+        raise LimitError(
+            f"the plan deletes {len(going)} of {ours} volumes with their data ({named}), and the limit is "
+            f"{limit} (limits: at most {limits.deletions}, and at most {limits.deletions_percent} percent)",
             hint=_HINT,
         )
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.model.domain import Applied, ObservedDomain
+from reconciler.model.domain import Applied, DomainConfig, ObservedDomain
+from reconciler.model.host import ObservedHost
 from reconciler.model.placement import Decision
 from reconciler.model.plan import Blocked, Change, FieldChange, Impact, Verb
 from reconciler.model.units import format_size
-from reconciler.planner import actions
+from reconciler.planner import actions, guest
 from reconciler.planner.actions import Place, Update
 from reconciler.planner.blueprint import Blueprint, applied_state, image_identity
 from reconciler.planner.consent import Verdict, judge, strongest, without_replacement
 from reconciler.planner.diff import diff, mark_of
 from reconciler.planner.difference import Difference
-from reconciler.planner.ignore import unknown
+from reconciler.planner.hardware import FIELDS, as_pinned
+from reconciler.planner.ignore import ignored, unknown
 from reconciler.planner.names import ROOT
 from reconciler.planner.newcomer import Newcomer
 from reconciler.planner.outcome import UNCHANGED, Outcome
-from reconciler.planner.resolve import CannotResolveError, domain_config, find_volume
+from reconciler.planner.resolve import domain_config, find_volume
 from reconciler.planner.steps import Steps
+from reconciler.planner.unresolved import CannotResolveError
 from reconciler.planner.words import named
 
 
@@ -59,6 +62,7 @@ def plan_creation(
     root = next((disk for disk in config.disks or () if disk.name == ROOT), None)
     kept = root is not None and find_volume(place.observed, root.path.rpartition("/")[2]) is not None
     # What lies under a kept root disk is what it was made of then; its name is all that we can vouch for.
+    kept = kept or ROOT in plan.copies
     image = f"{plan.image.name}@kept" if kept and plan.image else image_identity(plan.image)
     applied = applied_state(plan, config, task.owner, newcomer.generation + 1, image)
     steps = Steps(plan.name, uid, place.host.name)
@@ -92,6 +96,7 @@ def creation_fields(applied: Applied) -> Iterable[FieldChange]:
         "machine",
         "description",
         "autostart",
+        *FIELDS,
     ):
         value = getattr(config, name)
         if value is not None and not (name.startswith("max_") and value == getattr(config, name[4:])):
@@ -100,14 +105,25 @@ def creation_fields(applied: Applied) -> Iterable[FieldChange]:
         yield FieldChange(f"disks[{disk.name}]", None, disk, Impact.NONE)
     for interface in config.interfaces or ():
         yield FieldChange(f"interfaces[{interface.name}]", None, interface, Impact.NONE)
+    if config.seed is not None:
+        yield FieldChange(guest.PLACE, None, config.seed, Impact.NONE)
 
 
-def plan_deletion(name: str, domain: ObservedDomain) -> Outcome:
-    """Remove a machine that nobody desires any more."""
+def plan_deletion(name: str, domain: ObservedDomain, observed: ObservedHost | None = None) -> Outcome:
+    """Remove a machine that nobody desires any more.
+
+    Args:
+        name: The machine.
+        domain: Its domain.
+        observed: Its host: a cloud-init seed is found there even when nothing refers to it any more.
+    """
     mark = _mark(domain)
     steps = Steps(name, mark.uid, domain.host)
     reason = "it is no longer desired"
-    actions.remove(steps, domain, mark, timeout=mark.stop_timeout, reason=reason)
+    seeds = guest.seeds_of(mark, domain, observed)
+    gone = actions.remove(steps, domain, mark, timeout=mark.stop_timeout, reason=reason, seeds=seeds)
+    if observed is not None:
+        actions.release(steps, mark, observed, after=gone)
     volumes = actions.own_volumes(domain, mark)
     if volumes:
         reason += "; its disks are " + ("deleted" if mark.deletion_policy == "Delete" else "kept")
@@ -129,7 +145,8 @@ def plan_located(task: Task, domain: ObservedDomain, new_uid: str | None = None)
         wanted = domain_config(plan, mark.uid, place.host, place.observed, mark.config, _taken(domain, mark))
     except CannotResolveError as error:
         return _blocked(plan.name, error.reason, error.message, domain.host)
-    found = diff(plan, wanted, domain)
+    domain = as_pinned(domain, place.observed.cpus)
+    found = (*diff(plan, wanted, domain), *_seed(plan, wanted, domain, mark, place))
     refused = next((d for d in found if d.refusal), None)
     if refused is not None:
         return _blocked(plan.name, refused.refusal, _refusal(refused), domain.host)
@@ -161,6 +178,14 @@ def plan_located(task: Task, domain: ObservedDomain, new_uid: str | None = None)
     return Outcome(change, tuple(steps.actions), notes=_notes(plan))
 
 
+def _seed(
+    plan: Blueprint, wanted: DomainConfig, domain: ObservedDomain, mark: Applied, place: Place
+) -> Iterable[Difference]:
+    covered = ignored(plan.vm.spec.ignore)
+    found = guest.differences(wanted, domain, mark, place.observed)
+    return (difference for difference in found if difference.covers not in covered)
+
+
 def _replacement(task: Task, domain: ObservedDomain, verdict: Verdict, new_uid: str | None) -> Outcome:
     """Remove the machine and make it anew on the same host, with a new uid and the MACs it had."""
     plan, place, mark = task.plan, task.place, _mark(domain)
@@ -178,7 +203,10 @@ def _replacement(task: Task, domain: ObservedDomain, verdict: Verdict, new_uid: 
     applied = applied_state(plan, config, task.owner, mark.generation + 1, image_identity(plan.image))
     reason = _why(verdict, renew=False)
     steps = Steps(plan.name, mark.uid, domain.host)
-    gone = actions.remove(steps, domain, mark, timeout=plan.vm.spec.stop_timeout, reason=reason)
+    seeds = guest.seeds_of(mark, domain, place.observed)
+    gone = actions.remove(
+        steps, domain, mark, timeout=plan.vm.spec.stop_timeout, reason=reason, seeds=seeds
+    )
     steps.uid = new_uid
     actions.create(steps, plan, applied, place, after=[gone], reason=reason)
     change = Change(
@@ -208,9 +236,8 @@ def _mark(domain: ObservedDomain) -> Applied:
 
 def _taken(domain: ObservedDomain, mark: Applied) -> frozenset[str]:
     """Targets of disks that somebody else put into the domain."""
-    ours = {disk.target for disk in mark.config.disks or ()}
     configs = [config for config in (domain.config, domain.live) if config is not None]
-    return frozenset(disk.target for config in configs for disk in config.disks or ()) - ours
+    return frozenset(target for config in configs for target in config.targets) - mark.config.targets
 
 
 def _why(verdict: Verdict, renew: bool) -> str:

@@ -14,6 +14,7 @@ from reconciler.model.host import Fleet, Host, ObservedHost, Pool
 from reconciler.model.identity import object_uuid
 from reconciler.model.network import Network
 from reconciler.model.storage import Hosts, PoolSource, PoolType, StoragePool
+from reconciler.planner.networks import is_ours, obstacle
 from reconciler.planner.situation import Situation
 
 _PLENTY = 1 << 50
@@ -117,5 +118,7 @@ def _networks(desired: DesiredState, host: Host, observed: ObservedHost, owner: 
         if name in observed.networks or not meant_for(manifest.spec.hosts, host):
             continue
         present = observed.network_configs.get(name)
-        if present is None or present.uuid == object_uuid("Network", owner, name, host.name):
+        if present is not None and not is_ours(present, owner, host.name):
+            continue
+        if obstacle(manifest, observed) is None:
             yield name

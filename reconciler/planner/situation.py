@@ -10,11 +10,13 @@ from reconciler.model.desired import DesiredState
 from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.manifest import InstanceType, VirtualMachine
-from reconciler.model.placement import Record, parse_volume_name
+from reconciler.model.network import IPAddress, Network
+from reconciler.model.placement import AddressRecord, ImageKey, Record, VolumeRecord, parse_volume_name
 from reconciler.model.plan import Blocked
 from reconciler.model.status import Condition
 from reconciler.model.storage import Image
 from reconciler.planner.outcome import Outcome
+from reconciler.planner.volumes import Home, homes_in, uid_in_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Situation:
         never_seen: Hosts that do not answer and that this store never saw: anything of ours may run there.
         held: Machines that must wait before they are tried again, with what to tell people.
         dead: What was on record of machines whose host an operator declared dead; not in `records`.
+        volumes: What the store knows of volumes, by name, but for those on a host declared dead.
+        addresses: What the store knows of machines' addresses.
+        stale_images: Volumes of images that we brought, and that nothing needed for long.
     """
 
     desired: DesiredState
@@ -40,6 +45,9 @@ class Situation:
     never_seen: frozenset[str] = frozenset()
     held: Mapping[str, Blocked] = field(default_factory=dict)
     dead: Mapping[str, Record] = field(default_factory=dict)
+    volumes: Mapping[str, VolumeRecord] = field(default_factory=dict)
+    addresses: frozenset[AddressRecord] = frozenset()
+    stale_images: frozenset[ImageKey] = frozenset()
 
     def known(self, host: str) -> bool:
         """True if a domain's absence on this host is evidence that it is not there."""
@@ -84,7 +92,7 @@ class Site:
 
     host: Host
     virt_types: frozenset[str]
-    pools: tuple[tuple[str, str, bool], ...]
+    pools: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,24 @@ class HostIndex:
             if (parsed := parse_volume_name(volume)) is not None
         )
 
+    @cached_property
+    def homes(self) -> tuple[Home, ...]:
+        """Volumes with a life of their own that it shows; read on first use."""
+        return tuple(homes_in(self.observed.name, self.observed.pools))
+
+    @cached_property
+    def volume_users(self) -> tuple[tuple[str, ObservedDomain], ...]:
+        """Uid of such a volume and a domain that has it, each pair once."""
+        return tuple(
+            {
+                (uid, domain.uuid): (uid, domain)
+                for domain in self.observed.domains.values()
+                for config in (domain.config, domain.live)
+                for disk in (config.disks if config else None) or ()
+                if (uid := uid_in_path(disk.path)) is not None
+            }.values()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
@@ -126,9 +152,11 @@ class Remembered:
     image: Image | None
     template: str | None
     template_text: str | None
+    networks: Mapping[str, Network]
     domain: ObservedDomain
     site: Site
     outcome: Outcome
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 class Memo:
@@ -143,6 +171,7 @@ class Memo:
         self.outcomes: dict[str, Remembered] = {}
         self.desired: DesiredState | None = None
         self.suspended: frozenset[str] = frozenset()
+        self.wishes: tuple[DesiredState, tuple[tuple[str, str, str, IPAddress | None], ...]] | None = None
         self.conditions: dict[str, tuple[ObservedDomain | None, VirtualMachine, tuple[Condition, ...]]] = {}
 
     def site(self, host: Host, observed: ObservedHost) -> Site:
@@ -150,7 +179,12 @@ class Memo:
         last = self.sites.get(observed.name)
         if last is not None and last[0] is observed and last[1].host is host:
             return last[1]
-        pools = tuple(sorted((pool.name, pool.path, pool.active) for pool in observed.pools.values()))
+        pools = tuple(
+            sorted(
+                (pool.name, pool.type, pool.path, pool.source, *pool.hosts, pool.auth or "", str(pool.active))
+                for pool in observed.pools.values()
+            )
+        )
         site = Site(host, observed.virt_types, pools)
         if last is not None and last[1] == site:
             site = last[1]

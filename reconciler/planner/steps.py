@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from reconciler.model.host import Pool
 from reconciler.model.operations import EnsureImage, Operation
+from reconciler.model.placement import image_volume_name
 from reconciler.model.plan import Action, Impact
+from reconciler.model.storage import Image
 
 
 @dataclass(slots=True)
@@ -50,6 +53,24 @@ class Steps:
     def _append(self, action: Action) -> None:
         if all(known.id != action.id for known in self.actions):
             self.actions.append(action)
+
+
+def ensure_image(image: Image, pool: Pool) -> EnsureImage:
+    """What brings the image's present version into a pool."""
+    spec = image.spec
+    return EnsureImage(
+        image=image.name,
+        volume=image_volume_name(image.name, spec.digest, spec.format),
+        pool=pool.name,
+        pool_path=pool.path,
+        sha256=spec.sha256 or "",
+        format=str(spec.format),
+        path=spec.path,
+        url=spec.url,
+        sha512=spec.sha512 or "",
+        from_pool=spec.volume.pool if spec.volume else None,
+        from_volume=spec.volume.name if spec.volume else None,
+    )
 
 
 def undefine_id(vm: str) -> str:

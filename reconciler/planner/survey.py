@@ -8,10 +8,14 @@ from functools import cached_property
 
 from reconciler.model.capacity import Demand, HostCapacity
 from reconciler.model.domain import ObservedDomain
+from reconciler.model.host import Fleet
 from reconciler.model.manifest import VirtualMachine
 from reconciler.model.placement import Phase
 from reconciler.model.plan import Blocked
 from reconciler.planner import capacity, same_host
+from reconciler.planner.addressing import addresses
+from reconciler.planner.bound import bound
+from reconciler.planner.clone import cloned
 from reconciler.planner.diff import mark_of
 from reconciler.planner.index import FleetIndex, index_fleet
 from reconciler.planner.newcomer import Newcomer, newcomer
@@ -33,6 +37,8 @@ class Survey:
         suspended: Machines that are observed and never changed, with their domain if they have one.
         notes: Facts about the whole, for people.
         same: Hosts that the inventory has under several names; what is there is left alone.
+        observed: The hosts as they answered, without what is pending on them.
+        addresses: Machine to interface to the address that it shall have; machines without are left out.
     """
 
     situation: Situation
@@ -44,6 +50,8 @@ class Survey:
     suspended: Mapping[str, ObservedDomain | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     same: same_host.Twins = field(default_factory=dict)
+    observed: Fleet = field(default_factory=dict)
+    addresses: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def ours(self) -> int:
@@ -75,12 +83,15 @@ def survey(situation: Situation, memo: Memo | None = None) -> Survey:
         memo: Of the last tick; an unchanged host then costs nothing.
     """
     memo = memo or Memo()
+    observed = situation.fleet
     situation = replace(situation, fleet=project(situation))
     index = index_fleet(situation.fleet, memo)
     same = same_host.same_hosts(situation)
     sorting = _Sorting(situation, index, _suspended(situation, memo), same)
     sorting.desired_machines()
     sorting.surplus_machines()
+    given = addresses(situation, index, memo)
+    sorting.refuse(given.refused)
     return Survey(
         situation=situation,
         index=index,
@@ -91,6 +102,8 @@ def survey(situation: Situation, memo: Memo | None = None) -> Survey:
         suspended=sorting.suspended,
         notes=(*_notes(situation), *same_host.notes(situation, same)),
         same=same,
+        observed=observed,
+        addresses=given.granted,
     )
 
 
@@ -157,6 +170,10 @@ class _Sorting:
             self.blocked[name] = self.situation.held[name]
         else:
             answer = newcomer(vm, self.situation, self.index, self.same)
+            if isinstance(answer, Newcomer) and self.situation.desired.volumes:
+                answer = bound(vm, answer, self.situation, self.index)
+            if isinstance(answer, Newcomer) and vm.spec.clone_of:
+                answer = cloned(vm, answer, self.situation, self.index)
             if isinstance(answer, Blocked):
                 self.blocked[name] = answer
             else:
@@ -195,6 +212,12 @@ class _Sorting:
                 self.blocked[name] = Blocked(name, "Protected", message, host=domain.host)
             else:
                 self.leaving[name] = domain
+
+    def refuse(self, refused: Mapping[str, Blocked]) -> None:
+        """Leave these alone, unless they are left alone anyway."""
+        for name, refusal in refused.items():
+            if self.located.pop(name, None) is not None or self.newcomers.pop(name, None) is not None:
+                self.blocked[name] = refusal
 
     def _duplicate(self, name: str) -> Blocked:
         """Several domains carry its mark, or one of them is seen under two names of its host."""

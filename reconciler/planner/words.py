@@ -11,9 +11,19 @@ _NAMES = {
     "arch": "architecture",
     "host": "placement.host",
     "max_cpus": "maxCpus",
+    "seed": "cloudInit",
+    "seed.content": "cloudInit",
+    "seed.file": "cloudInit",
     "max_memory": "maxMemory",
     "template": "xmlTemplate",
     "virt_type": "virtType",
+    "cpu_model": "cpu.model",
+    "cpu_features": "cpu.features",
+    "topology": "cpu.topology",
+    "pinning": "cpu.pinning",
+    "numatune": "numa.hostNodes",
+    "secure_boot": "secureBoot",
+    "host_devices": "hostDevices",
 }
 
 

@@ -44,6 +44,19 @@ def playbook() -> Path:
     return data_dir("playbooks") / "apply.yml"
 
 
+def clean_environment(prepared: Mapping[str, str]) -> dict[str, str]:
+    """What Ansible gets of the environment that ansible-runner prepared."""
+    kept = {name: value for name, value in prepared.items() if _KEPT.fullmatch(name)}
+    ours = {
+        "PATH": f"{bin_dir()}:{prepared.get('PATH', '/usr/bin:/bin')}",
+        "ANSIBLE_CONFIG": str(data_dir("playbooks") / "ansible.cfg"),
+        # ansible-runner would turn the check off unless told; an inventory variable still wins.
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_RETRY_FILES_ENABLED": "False",
+    }
+    return kept | utf8_locale() | ours
+
+
 class AnsibleRun:
     """One run for a batch of hosts.
 
@@ -91,7 +104,7 @@ class AnsibleRun:
         """Run to the end. Whatever went wrong is in `troubles` (a host's) and `whole` afterwards."""
         try:
             self._config.prepare()
-            self._config.env = self._environment(self._config.env)
+            self._config.env = clean_environment(self._config.env)
             runner = Runner(self._config, event_handler=self._on_event)
             runner.run()
         except (AnsibleRunnerException, OSError) as error:
@@ -101,17 +114,6 @@ class AnsibleRun:
             self.whole = Trouble("Timeout", f"the run was stopped after {self._timeout} s")
         elif runner.status != "successful" and not (self._played and runner.rc in _HOSTS_FAILED):
             self.whole = Trouble("AnsibleFailed", f"ansible-playbook ended with {runner.rc}: {self._tail()}")
-
-    def _environment(self, prepared: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in prepared.items() if _KEPT.fullmatch(name)}
-        ours = {
-            "PATH": f"{bin_dir()}:{prepared.get('PATH', '/usr/bin:/bin')}",
-            "ANSIBLE_CONFIG": str(data_dir("playbooks") / "ansible.cfg"),
-            # ansible-runner would turn the check off unless told; an inventory variable still wins.
-            "ANSIBLE_HOST_KEY_CHECKING": "True",
-            "ANSIBLE_RETRY_FILES_ENABLED": "False",
-        }
-        return kept | utf8_locale() | ours
 
     def _on_event(self, event: Mapping[str, Any]) -> bool:
         """Remember what a host stumbled over; True keeps the event on disk."""

@@ -15,20 +15,31 @@ from reconciler.model.domain import Applied, DomainConfig
 from reconciler.model.host import Fleet, Host
 from reconciler.model.operations import (
     AttachDisk,
+    AttachHostDevice,
     AttachInterface,
+    ChangeMedia,
     CreateVolume,
     Define,
+    DefineNetwork,
+    DefinePool,
+    DetachHostDevice,
     Mark,
     Operation,
+    PutSeed,
     Redefine,
+    RestoreSnapshot,
 )
 from reconciler.model.plan import Action, Plan
 from reconciler.push.render import (
     HostTraits,
+    render_cdrom,
     render_disk,
     render_domain,
+    render_host_device,
     render_interface,
     render_mark,
+    render_network,
+    render_pool,
     render_volume,
 )
 from reconciler.push.template import UserTemplate
@@ -93,23 +104,16 @@ class HostPlanner:
 
     def _parameters(self, operation: Operation, traits: HostTraits) -> dict[str, Any]:
         """The operation's own fields, with the rendered XML in the place of model types."""
-        rendered: dict[str, Any]
         match operation:
             case Define(config, applied, template):
                 xml = self._domain(config, applied, traits, template)
                 rendered = {"name": config.name, "xml": xml, "validate": template is not None}
             case Redefine(config, applied, fields, template):
                 rendered = {"fields": fields, "xml": self._domain(config, applied, traits, template)}
-            case Mark(applied):
-                rendered = {"xml": render_mark(applied)}
-            case AttachDisk(disk):
-                rendered = {"target": disk.target, "path": disk.path, "xml": render_disk(disk)}
-            case AttachInterface(interface):
-                rendered = {"mac": interface.mac, "xml": render_interface(interface)}
-            case CreateVolume():
-                rendered = asdict(operation) | {"xml": render_volume(operation)}
+            case DefineNetwork():
+                rendered = asdict(operation) | {"xml": render_network(operation, self.owner)}
             case _:
-                rendered = asdict(operation)
+                rendered = _rendered(operation)
         return {"kind": operation.kind} | rendered
 
     def _domain(
@@ -133,6 +137,39 @@ class HostPlanner:
             arch=(observed.arch if observed else "") or "x86_64",
             xml_allow=host.xml_allow,
         )
+
+
+def _rendered(operation: Operation) -> dict[str, Any]:
+    """Likewise, for operations that need nothing of their host."""
+    match operation:
+        case Mark(applied):
+            return {"xml": render_mark(applied)}
+        case RestoreSnapshot(name, applied):
+            return {"name": name, "mark": render_mark(applied)}
+        case PutSeed(pool, volume, told):
+            # Not its files: their bytes come over a socket, with the secrets in them.
+            return {"pool": pool, "volume": volume, "digest": told}
+        case DefinePool():
+            return asdict(operation) | {"xml": render_pool(operation)}
+        case CreateVolume():
+            return asdict(operation) | {"xml": render_volume(operation)}
+        case _:
+            return _device(operation) or asdict(operation)
+
+
+def _device(operation: Operation) -> dict[str, Any]:
+    """Likewise, for operations on a device; nothing for any other."""
+    match operation:
+        case AttachDisk(disk):
+            return {"target": disk.target, "path": disk.path, "xml": render_disk(disk)}
+        case AttachInterface(interface):
+            return {"mac": interface.mac, "xml": render_interface(interface)}
+        case ChangeMedia(drive):
+            return {"target": drive.target, "path": drive.path, "xml": render_cdrom(drive)}
+        case AttachHostDevice(device) | DetachHostDevice(device):
+            return {"device": device, "xml": render_host_device(device)}
+        case _:
+            return {}
 
 
 def waves(plan: Plan) -> list[tuple[Action, ...]]:

@@ -7,17 +7,34 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from reconciler.errors import PushError
+from reconciler.errors import PushError, SecretError
 from reconciler.model.config import HooksConfig, PushConfig
+from reconciler.model.guest import SecretRef
 from reconciler.model.host import Fleet, Host
+from reconciler.model.operations import PutSeed
 from reconciler.model.plan import Action, ActionResult, Plan
 from reconciler.push.ansible import AnsibleRun, command
 from reconciler.push.host_plan import HostPlanner, waves, without
 from reconciler.push.results import OnProgress, Results, Trouble, one_line
 from reconciler.push.run_dir import RunDirectory, new_path, prune, runs_folder, workers_lock
+from reconciler.push.seed import ReadSecret, Resolved, resolve
+from reconciler.push.seed_server import served
 
 _TAIL_SECONDS = 0.05
 """How often progress is looked at."""
+
+def _no_secrets(ref: SecretRef) -> str:
+    raise SecretError(f"{ref} cannot be read: nobody said how")
+
+
+def _refuse(actions: Iterable[Action], seeds: Resolved, results: Results) -> None:
+    """A machine whose secrets cannot be read is not touched at all; others are."""
+    for vm, message in seeds.refused.items():
+        mine = [action for action in actions if action.vm == vm]
+        writing = [action for action in mine if isinstance(action.operation, PutSeed)]
+        results.settle(writing, Trouble("SecretMissing", message))
+        results.settle(mine, Trouble("SecretMissing", message, failed=False))
+
 
 _CANCELLED = Trouble("Cancelled", "the run was asked to stop", failed=False)
 
@@ -31,6 +48,7 @@ class Pusher:
         inventory: Ansible inventories.
         state_dir: The runs' folders are made in ``runs`` below it.
         hooks: Playbooks before and after; their paths are absolute.
+        read_secret: Gives the text of a secret that a manifest refers to.
     """
 
     def __init__(
@@ -40,12 +58,14 @@ class Pusher:
         inventory: Sequence[Path],
         state_dir: Path,
         hooks: HooksConfig | None = None,
+        read_secret: ReadSecret | None = None,
     ) -> None:
         self._config = config
         self._owner = owner
         self._inventory = tuple(inventory)
         self._state_dir = state_dir
         self._hooks = hooks or HooksConfig()
+        self._read_secret = read_secret or _no_secrets
         self._cancelled = False
         self._current: RunDirectory | None = None
 
@@ -80,11 +100,13 @@ class Pusher:
         """
         results = Results(plan.actions, on_progress)
         planner = self._planner(hosts, fleet, templates, workers_lock(self._state_dir))
+        seeds = resolve(plan.actions, self._read_secret)
+        _refuse(plan.actions, seeds, results)
         for wave in waves(plan):
             strangers = [action for action in wave if action.host not in hosts]
             results.settle(strangers, Trouble("HostUnknown", "the host is not in the inventory"))
             for batch in self._batches(results.outstanding(wave)):
-                self._push_batch(batch, planner, results, on_progress)
+                self._push_batch(batch, planner, results, seeds, on_progress)
         return results.all()
 
     def bundle(
@@ -141,6 +163,7 @@ class Pusher:
         batch: Mapping[str, list[Action]],
         planner: HostPlanner,
         results: Results,
+        seeds: Resolved,
         on_progress: OnProgress,
     ) -> None:
         everything = list(itertools.chain.from_iterable(batch.values()))
@@ -156,7 +179,8 @@ class Pusher:
         run = RunDirectory.create(new_path(self._state_dir), documents)
         config = self._config
         ansible = AnsibleRun(run, self._inventory, self._variables(run), config.forks, config.timeout)
-        with run.held():
+        mine = {action.id: seeds.files[action.id] for action in everything if action.id in seeds.files}
+        with run.held(), served(run.path, mine):
             self._current = run
             try:
                 self._follow(ansible, run, results, on_progress)

@@ -19,12 +19,17 @@ from reconciler.model.domain import (
     DomainConfig,
     InterfaceConfig,
 )
-from reconciler.model.operations import CreateVolume
+from reconciler.model.host import name_and_port
+from reconciler.model.network_config import NETWORK_JSON, NETWORK_NAMESPACE
+from reconciler.model.operations import CreateVolume, DefineNetwork, DefinePool
+from reconciler.model.parts import CdromConfig
 from reconciler.push.fragments import join, paths_of
+from reconciler.push.hardware import hardware_context, host_device, pci_devices
 from reconciler.push.template import UserTemplate
 from reconciler.settings import data_dir
 
 ET.register_namespace("reconciler", METADATA_NAMESPACE)
+ET.register_namespace("network", NETWORK_NAMESPACE)
 
 _X86 = ("x86_64", "i686")
 _SPARE_ROOT_PORTS = 4
@@ -77,12 +82,22 @@ def render_mark(applied: Applied, template_paths: Sequence[str] = ()) -> str:
 
 def render_disk(disk: DiskConfig) -> str:
     """A disk to hot plug."""
-    return _text(_parse(_render("disk.xml.j2", {"disk": disk, "boots": False})))
+    return _text(_parse(_render("disk.xml.j2", {"disk": disk, "boot": {}})))
 
 
 def render_interface(interface: InterfaceConfig) -> str:
     """An interface to hot plug."""
-    return _text(_parse(_render("interface.xml.j2", {"interface": interface})))
+    return _text(_parse(_render("interface.xml.j2", {"interface": interface, "boot": {}})))
+
+
+def render_cdrom(drive: CdromConfig) -> str:
+    """A CD-ROM drive with what is in it, to change that in a running domain."""
+    return _text(_parse(_render("cdrom.xml.j2", {"drive": drive, "boot": {}})))
+
+
+def render_host_device(key: str) -> str:
+    """A device of the host to hot plug."""
+    return _text(_parse(_render("hostdev.xml.j2", {"device": host_device(key), "boot": {}})))
 
 
 def render_volume(volume: CreateVolume) -> str:
@@ -90,9 +105,40 @@ def render_volume(volume: CreateVolume) -> str:
     return _text(_parse(_render("volume.xml.j2", {"volume": volume})))
 
 
+def render_pool(pool: DefinePool) -> str:
+    """A storage pool."""
+    export, servers = "", pool.hosts
+    if pool.type == "netfs":
+        # host:path, and an IPv6 address has colons of its own: the path begins at the first ":/".
+        server, _, path = pool.source.partition(":/")
+        export, servers = f"/{path}", (server,)
+    return _text(_parse(_render("pool.xml.j2", {"pool": pool, "export": export, "servers": servers})))
+
+
+def render_network(operation: DefineNetwork, owner: str) -> str:
+    """A network, with our mark in it: what libvirt chose is kept on the host.
+
+    Raises:
+        RenderError: The XML does not read back as what was meant.
+    """
+    context = {
+        "name": operation.network,
+        "uuid": operation.uuid,
+        "owner": owner,
+        "config": operation.config,
+        "namespace": NETWORK_NAMESPACE,
+        "mark_json": NETWORK_JSON.dump_json(operation.mark, exclude_defaults=True).decode(),
+    }
+    network = _parse(_render("network.xml.j2", context))
+    for tag, meant in (("name", operation.network), ("uuid", operation.uuid)):
+        if network.findtext(tag) != meant or len(network.findall(tag)) > 1:
+            raise RenderError(f"the rendered network has another {tag} than {meant!r}")
+    return _text(network)
+
+
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(data_dir("templates")),
         autoescape=True,
         undefined=StrictUndefined,
@@ -100,6 +146,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.filters["name_and_port"] = name_and_port
+    return environment
 
 
 def _render(template: str, context: dict[str, Any]) -> str:
@@ -123,9 +171,12 @@ def _domain_context(
         "max_memory_kib": _kib(max_memory),
         "cpus": config.cpus if config.cpus is not None else max_cpus,
         "max_cpus": max_cpus,
-        "boot_disk": _boot_disk(disks),
-        "uses_scsi": any(disk.bus == "scsi" for disk in disks),
+        "uses_scsi": any(
+            one.bus == "scsi"
+            for one in (*disks, *(config.cdroms or ()), *([config.seed] if config.seed else ()))
+        ),
         "root_ports": _root_ports(config),
+        **hardware_context(config, config.virt_type or traits.virt_type),
         **_mark_context(applied, paths),
     }
 
@@ -143,17 +194,12 @@ def _kib(size: int | None) -> int | None:
     return None if size is None else -(-size // 1024)
 
 
-def _boot_disk(disks: Sequence[DiskConfig]) -> int:
-    """Index of the root disk: BIOS would take the first one listed, whatever the user calls root."""
-    names = [disk.name for disk in disks]
-    return names.index("root") if "root" in names else 0
-
-
 def _root_ports(config: DomainConfig) -> int:
     machine = config.machine or ""
     if not ("q35" in machine or machine.startswith("virt")):
         return 0
-    return len(config.disks or ()) + len(config.interfaces or ()) + _SPARE_ROOT_PORTS
+    devices = len(config.disks or ()) + len(config.interfaces or ()) + pci_devices(config)
+    return devices + _SPARE_ROOT_PORTS
 
 
 def _parse(text: str) -> ET.Element:

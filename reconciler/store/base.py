@@ -17,8 +17,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from reconciler.errors import StoreError
-from reconciler.model.placement import Record
+from reconciler.model.placement import AddressRecord, ImageKey, Record, VolumeRecord
 from reconciler.model.plan import ActionResult
+from reconciler.model.readiness import GuestRecord, ProvisionRecord
+from reconciler.model.request import Request, RequestOutcome, RequestRecord
 from reconciler.model.status import Condition, Event, Retry
 
 
@@ -147,6 +149,28 @@ class Store(Protocol):
     def delete_records(self, vms: Iterable[str]) -> None:
         """Forget machines; those not on record are ignored."""
 
+    # Addresses
+
+    def addresses(self) -> frozenset[AddressRecord]:
+        """Every address that a machine has, or may be about to get."""
+
+    def put_addresses(self, records: Iterable[AddressRecord]) -> None:
+        """Remember these too; what is known already costs nothing."""
+
+    def drop_addresses(self, records: Iterable[AddressRecord]) -> None:
+        """Forget these."""
+
+    # Volumes
+
+    def volumes(self) -> Mapping[str, VolumeRecord]:
+        """What is known of volumes with a life of their own, by name."""
+
+    def put_volumes(self, records: Iterable[VolumeRecord]) -> None:
+        """Write records, one for each volume; one that is equal costs nothing."""
+
+    def delete_volumes(self, volumes: Iterable[str]) -> None:
+        """Forget volumes; those not on record are ignored."""
+
     # The journal of an apply
 
     def begin_run(self, run: str, plan: str, now: float) -> None:
@@ -239,6 +263,57 @@ class Store(Protocol):
 
     def withdraw(self, host: str) -> None:
         """The operator takes it back."""
+
+    # Images
+
+    def image_uses(self) -> Mapping[ImageKey, float]:
+        """When each version of an image that we brought was needed last."""
+
+    def note_image_uses(self, keys: Iterable[ImageKey], now: float) -> None:
+        """These are needed now."""
+
+    def forget_images(self, keys: Iterable[ImageKey]) -> None:
+        """These are gone; those not on record are ignored."""
+
+    # Guests
+
+    def guests(self) -> Mapping[str, GuestRecord]:
+        """What is known of the readiness of running machines, by uid."""
+
+    def set_guests(self, records: Iterable[GuestRecord]) -> None:
+        """These are all that is known; when that is nothing new, nothing is written."""
+
+    def provisions(self) -> Mapping[tuple[str, str], ProvisionRecord]:
+        """What became of playbooks that are run once, by uid and the digest of the playbook's path."""
+
+    def put_provisions(self, records: Iterable[ProvisionRecord]) -> None:
+        """Remember these, durably."""
+
+    def forget_provisions(self, keys: Iterable[tuple[str, str]]) -> None:
+        """These are to be run again, or their machines are gone; those not on record are ignored."""
+
+    # Requests
+
+    def add_request(self, request: Request, by: str, now: float) -> int:
+        """Ask the daemon for an act, durably; its id. The caller need not hold the store."""
+
+    def request(self, number: int) -> RequestRecord | None:
+        """The request of this id, or None if there is none any more."""
+
+    def requests(self, *, vm: str | None = None, limit: int = 100) -> tuple[RequestRecord, ...]:
+        """The newest requests, newest first; with `vm` only those for this machine."""
+
+    def open_requests(self) -> tuple[RequestRecord, ...]:
+        """Those that are not final, in the order in which they were asked."""
+
+    def begin_request(self, number: int, now: float) -> bool:
+        """Take a pending request, durably. False: it is none any more, and must not be carried out."""
+
+    def cancel_request(self, number: int, message: str, now: float) -> bool:
+        """Take a pending request back. False: it is none any more, so it goes on."""
+
+    def end_request(self, number: int, outcome: RequestOutcome, now: float) -> bool:
+        """Write what became of a running request, durably. False: it does not run."""
 
     # The last tick
 

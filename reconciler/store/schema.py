@@ -119,6 +119,15 @@ conditions = Table(
     Column("observed_generation", Integer, nullable=False),
 )
 
+addresses = Table(
+    "addresses",
+    METADATA,
+    Column("vm", Words, primary_key=True),
+    Column("interface", Words, primary_key=True),
+    Column("network", Words, primary_key=True),
+    Column("address", String, primary_key=True),
+)
+
 retries = Table(
     "retries",
     METADATA,
@@ -144,6 +153,66 @@ host_words = Table(
     Column("host", Words, primary_key=True),
     Column("word", String, nullable=False),
     Column("said", Float, nullable=False),
+)
+
+image_uses = Table(
+    "image_uses",
+    METADATA,
+    Column("host", Words, primary_key=True),
+    Column("pool", Words, primary_key=True),
+    Column("volume", Words, primary_key=True),
+    Column("needed", Float, nullable=False),
+)
+
+guests = Table(
+    "guests",
+    METADATA,
+    Column("uid", String, primary_key=True),
+    Column("vm", Words, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("asked", Words, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("ready", Float),
+    Column("waits_for", Words, nullable=False),
+)
+
+provisions = Table(
+    "provisions",
+    METADATA,
+    Column("uid", String, primary_key=True),
+    Column("playbook", String, primary_key=True),
+    Column("vm", Words, nullable=False),
+    Column("state", String, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+volumes = Table(
+    "volumes",
+    METADATA,
+    Column("volume", Words, primary_key=True),
+    Column("uid", String, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("pool", Words, nullable=False),
+    Column("policy", String, nullable=False),
+    Column("phase", String, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("what", Words, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("message", Words, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("results", Words, nullable=False),
+    # Somebody may wait for an id whose row is gone: it must never become another's.
+    sqlite_autoincrement=True,
 )
 
 last_tick = Table(
@@ -179,6 +248,8 @@ def upgrade(
             f"the store is of version {found}, and this reconciler knows versions up to {version}",
             hint="use the newer reconciler that wrote it; a store is never taken back to an older version",
         )
+    # A new table needs no step: nothing that an older program wrote changes.
+    metadata.create_all(connection)
     for step in range(found + 1, version + 1):
         migrations[step](connection)
     if found < version:

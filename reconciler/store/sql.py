@@ -6,16 +6,23 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from reconciler.store import holder, schema, sqlite
+from reconciler.store.addresses import Addresses
 from reconciler.store.base import Holder, Store
 from reconciler.store.conditions import Conditions
 from reconciler.store.events import Events, Retention
+from reconciler.store.guests import Guests
 from reconciler.store.hosts import Hosts
+from reconciler.store.images import Images
 from reconciler.store.journal import Journal
 from reconciler.store.records import Records
+from reconciler.store.requests import Requests
 from reconciler.store.retries import Retries
+from reconciler.store.volumes import Volumes
 
 
-class SqlStore(Records, Journal, Events, Conditions, Retries, Hosts):
+class SqlStore(
+    Records, Addresses, Journal, Events, Conditions, Retries, Hosts, Guests, Images, Volumes, Requests
+):
     """A store in one SQLite database.
 
     Args:

@@ -39,7 +39,9 @@ def prepare_folder(folder: Path) -> Path:
                 f"the state folder {folder} can be written by every user (mode {stat.S_IMODE(mode):04o})",
                 hint=f"chmod o-w {folder}, or name another folder as stateDir",
             )
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Only then: closing any descriptor of the file drops every lock that this process has on it.
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     except OSError as error:
         raise StoreError(

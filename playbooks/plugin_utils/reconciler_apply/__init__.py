@@ -7,6 +7,7 @@ domains.py     define, redefine, start, stop, mark, undefine …
 devices.py     disks and interfaces of a running domain
 volumes.py     disks in storage pools
 images.py      base images, put into a pool once
+seeds.py       cloud-init seeds, whose bytes are in no file of ours
 merge.py       pure: new values into an existing domain's XML
 mark.py        pure: who owns a domain
 guard.py       the locks that tell a worker whether anybody still waits for it

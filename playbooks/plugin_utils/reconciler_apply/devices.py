@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import libvirt
 
+from .claims import taking
 from .outcome import Step, StepError
 from .session import Session
 from .trouble import is_code
@@ -32,8 +33,9 @@ def attach_disk(session: Session, step: Step) -> str | None:
         raise StepError(
             "TargetTaken", f"{step['target']} of {domain.name()!r} is {path or 'another device'} already"
         )
-    session.about_to(f"attach {step['target']} to {domain.name()}")
-    domain.attachDeviceFlags(step["xml"], _LIVE)
+    with taking(session, step["uid"], step["xml"]):
+        session.about_to(f"attach {step['target']} to {domain.name()}")
+        domain.attachDeviceFlags(step["xml"], _LIVE)
     return f"attached {step['target']}"
 
 
@@ -69,7 +71,8 @@ def grow_disk(session: Session, step: Step) -> str | None:
         session.about_to(f"grow {step['target']} of {domain.name()} to {size} bytes")
         domain.blockResize(step["target"], size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         return f"grown to {size} bytes"
-    volume = session.conn.storageVolLookupByPath(step["path"])
+    # libvirt's own path of an rbd image is pool/image.
+    volume = session.conn.storageVolLookupByPath(step["path"].removeprefix("rbd:"))
     if volume.info()[1] >= size:
         return None
     session.about_to(f"grow {step['path']} to {size} bytes")
@@ -116,7 +119,11 @@ def _disk(domain: libvirt.virDomain, target: str) -> ET.Element | None:
 
 def _path(disk: ET.Element) -> str:
     source = disk.find("source")
-    return source.get("file", "") if source is not None else ""
+    if source is None:
+        return ""
+    if disk.get("type") == "network":
+        return f"{source.get('protocol', '')}:{source.get('name', '')}"
+    return source.get("file") or source.get("dev") or ""
 
 
 def _interface(domain: libvirt.virDomain, mac: str) -> ET.Element | None:

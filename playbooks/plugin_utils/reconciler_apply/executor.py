@@ -15,7 +15,21 @@ from typing import Any
 
 import libvirt
 
-from . import devices, domains, images, volumes
+from . import (
+    claims,
+    devices,
+    domains,
+    hardware,
+    image_disposal,
+    images,
+    networks,
+    own_volumes,
+    pools,
+    reservations,
+    seeds,
+    snapshots,
+    volumes,
+)
 from .guard import Guard, working
 from .outcome import CHANGED, FAILED, OK, SKIPPED, Interrupted, Result, Step, StepError, WouldChange
 from .session import Session, open_host
@@ -29,11 +43,23 @@ Operation = Callable[[Session, Step], "str | None"]
 _OPERATIONS: dict[str, Operation] = {
     "create-volume": volumes.create_volume,
     "delete-volume": volumes.delete_volume,
+    "resize-volume": own_volumes.resize,
+    "discard-volume": own_volumes.discard,
+    "claim-volume": claims.claim_volume,
+    "release-volume": claims.release_volume,
+    "define-pool": pools.define_pool,
+    "start-pool": pools.start_pool,
+    "set-pool-autostart": pools.set_pool_autostart,
+    "undefine-pool": pools.undefine_pool,
+    "put-seed": seeds.put_seed,
     "define": domains.define,
     "redefine": domains.redefine,
     "undefine": domains.undefine,
     "start": domains.start,
     "stop": domains.stop,
+    "take-snapshot": snapshots.take_snapshot,
+    "restore-snapshot": snapshots.restore_snapshot,
+    "delete-snapshot": snapshots.delete_snapshot,
     "set-memory": domains.set_memory,
     "set-cpus": domains.set_cpus,
     "set-description": domains.set_description,
@@ -45,8 +71,22 @@ _OPERATIONS: dict[str, Operation] = {
     "attach-interface": devices.attach_interface,
     "detach-interface": devices.detach_interface,
     "grow-disk": devices.grow_disk,
+    "set-limits": hardware.set_limits,
+    "change-media": hardware.change_media,
+    "pin-cpus": hardware.pin_cpus,
+    "attach-host-device": hardware.attach_host_device,
+    "detach-host-device": hardware.detach_host_device,
+    **networks.OPERATIONS,
+    **reservations.OPERATIONS,
 }
-_MISSING = frozenset(["DomainMissing", "ImageMissing", "VolumeMissing"])
+_CARRIED: dict[str, Callable[[Session, Step, images.Carrier | None], str | None]] = {
+    "ensure-image": images.ensure_image,
+    "delete-image": image_disposal.delete_image,
+}
+"""Likewise, with the one that reaches the host's files."""
+_MISSING = frozenset(
+    ["DomainMissing", "ImageMissing", "NetworkMissing", "PoolMissing", "PoolInactive", "VolumeMissing"]
+)
 """What an earlier step of the same check would have made."""
 _MOST_THREADS = 64
 _LONGEST_MESSAGE = 2000
@@ -112,6 +152,7 @@ class Executor:
         self._progress = Progress(directory / "progress.jsonl", document["host"])
         self._steps: list[Step] = document["actions"]
         self._results: dict[str, Result] = {}
+        self._carrying = threading.Lock()
 
     def run(self) -> list[Result]:
         """Carry everything out; one result for each step, in their order."""
@@ -135,10 +176,7 @@ class Executor:
             parallel=self._document["parallel"],
             announce=self._progress.says,
         )
-        shared = [step for step in self._steps if step["kind"] == "ensure-image"]
-        for step in shared:  # they run in this thread: what carries files for us is not made for several
-            self._note(self._attempt(session, step))
-        self._side_by_side(session, [step for step in self._steps if step["id"] not in self._results])
+        self._side_by_side(session, list(self._steps))
         return [self._results[step["id"]] for step in self._steps]
 
     def _connected(self, conn: libvirt.virConnect) -> None:
@@ -168,7 +206,9 @@ class Executor:
         def work() -> None:
             result = self._result(step, FAILED, "a mistake in the plugin", reason="InternalError")
             try:
-                with session.lane:
+                # What carries files for us is not made for several threads. It works without a lane: a large
+                # image would be in the way of everything else.
+                with self._carrying if step["kind"] in _CARRIED else session.lane:
                     result = self._attempt(session, step)
             finally:  # whatever happened: without an answer the host would wait for ever
                 ended.put(result)
@@ -205,8 +245,8 @@ class Executor:
         kind = step["kind"]
         if kind == "refused":
             raise StepError(step["refusal"], step["message"], terminal=True)
-        if kind == "ensure-image":
-            return images.ensure_image(session, step, self._carrier)
+        if kind in _CARRIED:
+            return _CARRIED[kind](session, step, self._carrier)
         if kind not in _OPERATIONS:
             raise StepError("Unsupported", f"this plugin knows no step of the kind {kind!r}", terminal=True)
         return _OPERATIONS[kind](session, step)

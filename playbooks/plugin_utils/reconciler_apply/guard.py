@@ -25,6 +25,7 @@ class Guard:
     """Watches over the run in `directory`."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._run_lock = directory / "run.lock"
         self._cancel = directory / "cancel"
         self.by_hand = not self._run_lock.exists()

@@ -13,7 +13,10 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 
-from . import mark
+from . import mark, merge_hardware
+from .elements import child as _child
+from .elements import remove as _remove
+from .elements import replace as _replace
 
 _FIELD = re.compile(r"(?P<part>\w+)(?:\[(?P<key>[^\]]+)\])?(?:\.(?P<attribute>\w+))?")
 _ALIASES = {"pc": "pc-i440fx-", "q35": "pc-q35-"}
@@ -194,10 +197,23 @@ def _disks(domain: ET.Element, wanted: ET.Element, matches: list[re.Match[str]])
         old, fresh = old_disks.get(target), new_disks.get(target)
         if old is not None and fresh is not None:
             _change_disk(old, fresh)
+            merge_hardware.tune_disk(old, fresh, _attributes(domain, wanted, matches, target))
         elif old is not None:
             devices.remove(old)
         elif fresh is not None:
             _add_disk(domain, new, copy.deepcopy(fresh))
+
+
+def _attributes(
+    domain: ET.Element, wanted: ET.Element, matches: list[re.Match[str]], target: str
+) -> set[str | None]:
+    """What differs of one disk."""
+    part = ("disks", "target")
+    return {
+        match["attribute"]
+        for match in matches
+        if match["key"] is None or target in _chosen(domain, wanted, [match], part, ())
+    }
 
 
 def _disks_of(devices: ET.Element) -> dict[str, ET.Element]:
@@ -209,16 +225,66 @@ def _disks_of(devices: ET.Element) -> dict[str, ET.Element]:
     return disks
 
 
+def _seed(domain: ET.Element, wanted: ET.Element, _: list[re.Match[str]]) -> None:
+    """Add, move or remove the CD-ROM with the cloud-init files, and no other."""
+    devices, new = _child(domain, "devices"), _child(wanted, "devices")
+    uid = domain.findtext("uuid", "").lower()
+    for disk in devices.findall("disk"):
+        if _is_seed(disk, uid):
+            devices.remove(disk)
+    for disk in new.findall("disk"):
+        if _is_seed(disk, uid):
+            _add_disk(domain, new, copy.deepcopy(disk))
+
+
+def _is_seed(disk: ET.Element, uid: str) -> bool:
+    source = disk.find("source")
+    path = source.get("file") or source.get("dev") or "" if source is not None else ""
+    return disk.get("device") == "cdrom" and path.endswith(f".{uid}.cloud-init.iso")
+
+
 def _change_disk(old: ET.Element, new: ET.Element) -> None:
     source, driver, target = _child(new, "source"), _child(new, "driver"), _child(new, "target")
-    if old.get("type") != "file" or _child(old, "source").get("file") != source.get("file"):
-        old.set("type", "file")
+    if not _same_place(old, new, source):
+        old.set("type", new.get("type", "file"))
         _replace(old, new, "source")
         _remove(old, "backingStore")
+        _replace_or_remove(old, new, "auth")
+    _replace_or_remove(old, new, "shareable")
     _child(old, "driver").attrib.update(driver.attrib)
     if _child(old, "target").get("bus") != target.get("bus"):
         _child(old, "target").set("bus", target.get("bus", ""))
         _remove(old, "address")
+
+
+def _same_place(old: ET.Element, new: ET.Element, source: ET.Element) -> bool:
+    """True if both lead to the same bytes in the same way; libvirt adds an index and more to a source."""
+    before = _child(old, "source")
+    return (
+        old.get("type", "file") == new.get("type", "file")
+        and all(before.get(name) == source.get(name) for name in ("file", "dev", "protocol", "name"))
+        and _servers(before) == _servers(source)
+        and _secret(old) == _secret(new)
+    )
+
+
+def _servers(source: ET.Element) -> list[tuple[str | None, str | None]]:
+    return [(host.get("name"), host.get("port")) for host in source.findall("host")]
+
+
+def _secret(disk: ET.Element) -> tuple[str | None, str | None]:
+    auth = disk.find("auth")
+    if auth is None:
+        return None, None
+    secret = auth.find("secret")
+    return auth.get("username"), secret.get("uuid") if secret is not None else None
+
+
+def _replace_or_remove(old: ET.Element, new: ET.Element, tag: str) -> None:
+    if new.find(tag) is not None:
+        _replace(old, new, tag)
+    else:
+        _remove(old, tag)
 
 
 def _add_disk(domain: ET.Element, wanted_devices: ET.Element, disk: ET.Element) -> None:
@@ -293,33 +359,6 @@ def _usb_controllers(devices: ET.Element, wanted: ET.Element) -> None:
     devices.extend(copy.deepcopy(one) for one in wanted.findall("controller[@type='usb']"))
 
 
-def _child(parent: ET.Element, tag: str) -> ET.Element:
-    found = parent.find(tag)
-    return found if found is not None else ET.SubElement(parent, tag)
-
-
-def _remove(parent: ET.Element, tag: str) -> None:
-    for child in parent.findall(tag):
-        parent.remove(child)
-
-
-def _replace(parent: ET.Element, wanted: ET.Element, tag: str) -> None:
-    """The wanted children of a tag in the place of those that are there; none wanted, none left."""
-    tag = _qualified(tag)
-    old = parent.findall(tag)
-    at = list(parent).index(old[0]) if old else len(parent)
-    _remove(parent, tag)
-    for offset, child in enumerate(wanted.findall(tag)):
-        parent.insert(at + offset, copy.deepcopy(child))
-
-
-def _qualified(tag: str) -> str:
-    prefix, colon, local = tag.partition(":")
-    if not colon or prefix not in ("qemu", "lxc"):
-        return tag
-    return f"{{http://libvirt.org/schemas/domain/{prefix}/1.0}}{local}"
-
-
 _PARTS: dict[str, Callable[[ET.Element, ET.Element, list[re.Match[str]]], None]] = {
     "virt_type": _virt_type,
     "machine": _machine,
@@ -333,6 +372,8 @@ _PARTS: dict[str, Callable[[ET.Element, ET.Element, list[re.Match[str]]], None]]
     "console": _console,
     "disks": _disks,
     "interfaces": _interfaces,
+    "seed": _seed,
+    **merge_hardware.PARTS,
     "template": _template,
 }
 """Field to how it is transplanted, in the order in which they must happen."""

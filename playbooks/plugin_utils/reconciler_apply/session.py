@@ -15,11 +15,12 @@ from . import mark
 from .guard import Guard
 from .outcome import Step, StepError, WouldChange
 from .trouble import failure, is_code
+from .turns import Turns
 
 _KEEPALIVE_SECONDS, _KEEPALIVE_COUNT = 5, 5
 _POLL_SECONDS = (0.05, 1.0)
 """First and longest pause between two looks at a domain that we wait for."""
-_REFRESH_ATTEMPTS, _REFRESH_PAUSE = 40, 0.25
+_REFRESH_ATTEMPTS, _REFRESH_PAUSE = 80, 0.25
 
 
 class Session:
@@ -51,6 +52,7 @@ class Session:
         self._announce = announce
         self.lane = threading.Semaphore(parallel)
         self._refreshed: set[str] = set()
+        self._turns: dict[str, Turns] = {}
         self._book = threading.Lock()
 
     def find(self, uid: str) -> libvirt.virDomain | None:
@@ -117,6 +119,10 @@ class Session:
         if slow:
             self._announce(what)
 
+    def say(self, sentence: str) -> None:
+        """Tell people how something that takes long gets on."""
+        self._announce(sentence)
+
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Look until `done`, at most so many seconds, without holding up other steps.
 
@@ -155,21 +161,29 @@ class Session:
         return pool
 
     def volume(self, pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
-        """A volume by name; a pool is looked at anew once a run before a file counts as missing.
-
-        No volume is made in a pool before that, so libvirt, which refuses to look at a pool in which a
-        volume is being made, has nothing to refuse.
-        """
+        """A volume by name; a pool is looked at anew once a run before a file counts as missing."""
         found = _volume(pool, name)
         if found is not None:
             return found
-        with self._book:
+        with self._turns_in(pool).looking():
             if pool.name() not in self._refreshed:
-                self.refresh(pool)
+                self._refresh(pool)
         return _volume(pool, name)
 
+    def building(self, pool: libvirt.virStoragePool) -> contextlib.AbstractContextManager[None]:
+        """To be entered around whatever makes a volume in the pool, and only around that."""
+        return self._turns_in(pool).building()
+
     def refresh(self, pool: libvirt.virStoragePool) -> None:
-        """Look at a pool anew, waiting a while for others that work in it."""
+        """Look at a pool anew, after ours that work in it; for others we wait a while."""
+        with self._turns_in(pool).looking():
+            self._refresh(pool)
+
+    def _turns_in(self, pool: libvirt.virStoragePool) -> Turns:
+        with self._book:
+            return self._turns.setdefault(str(pool.name()), Turns())
+
+    def _refresh(self, pool: libvirt.virStoragePool) -> None:
         for attempt in range(_REFRESH_ATTEMPTS):
             try:
                 pool.refresh(0)

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 import libvirt
 
+from . import own_volumes
 from .outcome import Step, StepError
 from .session import Session
 from .trouble import is_code
@@ -17,6 +18,8 @@ from .trouble import is_code
 def create_volume(session: Session, step: Step) -> str | None:
     """Make a blank disk or an overlay; a volume of that name is kept as it is."""
     pool = session.pool(step["pool"])
+    if step.get("source") or own_volumes.is_own(step["volume"], step["uid"]):
+        return own_volumes.create(session, pool, step)
     if session.volume(pool, step["volume"]) is not None:
         return None
     xml = step["xml"]
@@ -29,7 +32,8 @@ def create_volume(session: Session, step: Step) -> str | None:
             )
         xml = _laid_over(xml, backing, step)
     session.about_to(f"create the volume {step['volume']}")
-    pool.createXML(xml, 0)
+    with session.building(pool):
+        pool.createXML(xml, 0)
     return "created"
 
 
@@ -100,7 +104,8 @@ def _by_path(session: Session, path: str) -> libvirt.virStorageVol | None:
 
 def _lookup(session: Session, path: str) -> libvirt.virStorageVol | None:
     try:
-        return session.conn.storageVolLookupByPath(path)
+        # libvirt's own path of an image in Ceph is pool/image.
+        return session.conn.storageVolLookupByPath(path.removeprefix("rbd:"))
     except libvirt.libvirtError as error:
         if is_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
             return None
@@ -123,6 +128,12 @@ def _refers_to(domain: libvirt.virDomain, path: str) -> bool:
     for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
         # Comparing text would miss an escaped character, and find a path in a description.
         tree = ET.fromstring(domain.XMLDesc(flags))
-        if any(source.get("file") == path for source in tree.iterfind(".//disk//source")):
+        if any(path in _places(source) for source in tree.iterfind(".//disk//source")):
             return True
     return False
+
+
+def _places(source: ET.Element) -> tuple[str | None, ...]:
+    """What a source leads to, as a path."""
+    network = f"{source.get('protocol')}:{source.get('name')}"
+    return source.get("file"), source.get("dev"), network

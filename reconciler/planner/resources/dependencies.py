@@ -9,10 +9,15 @@ from dataclasses import replace
 from reconciler.model.operations import (
     AttachDisk,
     AttachInterface,
+    ClaimVolume,
     CreateVolume,
     Define,
+    DiscardVolume,
     EnsureImage,
     Redefine,
+    ReleaseVolume,
+    ReserveAddress,
+    ResizeVolume,
 )
 from reconciler.model.placement import on_host
 from reconciler.model.plan import Action, Impact
@@ -50,7 +55,9 @@ def _needs(action: Action) -> Iterator[str]:
     """Keys of the objects that must be there before this action."""
     operation = action.operation
     match operation:
-        case EnsureImage() | CreateVolume():
+        case EnsureImage() | CreateVolume() | ResizeVolume() | DiscardVolume():
+            yield on_host("StoragePool", operation.pool, action.host)
+        case ClaimVolume() | ReleaseVolume():
             yield on_host("StoragePool", operation.pool, action.host)
         case Define(config) | Redefine(config):
             for interface in config.interfaces or ():
@@ -59,6 +66,8 @@ def _needs(action: Action) -> Iterator[str]:
                 yield from _volume(disk.volume)
         case AttachInterface(interface):
             yield from _network(interface.network, action.host)
+        case ReserveAddress(network):
+            yield from _network(network, action.host)
         case AttachDisk(disk):
             yield from _volume(disk.volume)
         case _:

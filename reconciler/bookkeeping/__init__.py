@@ -1,0 +1,39 @@
+"""What a tick writes down: whereabouts and intents before a push; results and conditions after it.
+
+Everything here goes one way, from what was seen to the store, and writes only what changed: a tick with
+nothing to do leaves the database alone.
+"""
+
+from reconciler.bookkeeping.guests import Looks, look_at_guests, note_guests
+from reconciler.bookkeeping.hosts import living_records, never_seen, note_hosts
+from reconciler.bookkeeping.images import NOTED_EVERY, note_images, stale_images
+from reconciler.bookkeeping.machines import note_conditions, note_whereabouts, whereabouts
+from reconciler.bookkeeping.results import events_of, note_results, retries_of, wish
+from reconciler.bookkeeping.runs import begin, finish, interrupted
+from reconciler.bookkeeping.volumes import living_volumes, promise_volumes, seen_volumes, with_warnings
+
+__all__ = [
+    "NOTED_EVERY",
+    "Looks",
+    "begin",
+    "events_of",
+    "finish",
+    "interrupted",
+    "living_records",
+    "living_volumes",
+    "look_at_guests",
+    "never_seen",
+    "note_conditions",
+    "note_guests",
+    "note_hosts",
+    "note_images",
+    "note_results",
+    "note_whereabouts",
+    "promise_volumes",
+    "retries_of",
+    "seen_volumes",
+    "stale_images",
+    "whereabouts",
+    "wish",
+    "with_warnings",
+]

@@ -11,6 +11,7 @@ from reconciler.errors import DesiredStateError, LimitError, ReconcilerError
 from reconciler.model.config import DaemonConfig
 from reconciler.model.plan import ActionResult, Impact, Outcome, Verb
 from reconciler.model.status import Event
+from reconciler.requests import Desk
 from reconciler.service.logs import fields
 from reconciler.service.metrics import Metrics
 from reconciler.service.notify import Notifier, Watchdog
@@ -42,6 +43,7 @@ class Daemon:
         self, engine: Engine, waker: Waker, notifier: Notifier, watchdog: Watchdog, metrics: Metrics
     ) -> None:
         self._engine = engine
+        self._desk = Desk(engine)
         self._waker = waker
         self._notifier = notifier
         self._watchdog = watchdog
@@ -56,6 +58,10 @@ class Daemon:
         reasons: tuple[str, ...] = ("start",)
         ready = False
         while not stop.requested:
+            self._watchdog.promise(LONGEST_SILENCE)
+            self._desk.serve(stop, self._progress)
+            if stop.requested:
+                break
             busy = self._turn(reasons)
             if not ready:
                 self._notifier.ready(self._said)
@@ -77,6 +83,8 @@ class Daemon:
             reasons = self._waker.wait(pause, self._config.settle)
             if reasons or time.monotonic() >= deadline:
                 return reasons
+            if self._desk.waiting:
+                return ("request",)
             began = time.monotonic()
             if self._engine.rooms.source.changed():
                 return ("desired state",)

@@ -11,6 +11,7 @@
     ├── HostError                     exit 1   one host: `.host` names it, `.reason` is a CamelCase word
     ├── RenderError                   exit 3   a template from the state repository was refused
     ├── PushError                     exit 1   ansible-runner itself could not run
+    ├── SecretError                   exit 1   a secret cannot be read; the message says where it should be
     ├── AllocatorError                exit 1   an algorithm or the external allocator program misbehaved
     │   └── AllocatorConfigError      exit 3   the configuration names an algorithm or weigher that is none
     ├── StoreError                    exit 1   the store cannot be opened or is of another version
@@ -152,6 +153,10 @@ class RenderError(ReconcilerError):
 
 class PushError(ReconcilerError):
     """ansible-runner could not run at all (a failed action is a result, not an error)."""
+
+
+class SecretError(ReconcilerError):
+    """A secret cannot be read. Says where it should be, never what was found there."""
 
 
 class AllocatorError(ReconcilerError):

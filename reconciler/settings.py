@@ -12,6 +12,9 @@ from pathlib import Path
 _LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")
 """Who decides about characters, in this order. See locale(7)."""
 
+READS_INVENTORY = "RECONCILER_READS_INVENTORY"
+"""Set for the Ansible that reads our hosts, so that our own inventory can refuse to ask for itself."""
+
 
 def data_dir(name: str) -> Path:
     """Folder of shipped files: ``playbooks``, ``templates``, ``inventory`` or ``examples``.
@@ -44,6 +47,7 @@ class Environment:
         notify_socket: ``NOTIFY_SOCKET`` of systemd, or None. See sd_notify(3).
         watchdog_usec: ``WATCHDOG_USEC`` of systemd, microseconds, or None. See sd_watchdog_enabled(3).
         no_color: ``NO_COLOR`` is set and not empty. See https://no-color.org.
+        reads_inventory: We run below an Ansible that reads our own hosts: see `READS_INVENTORY`.
     """
 
     config: Path | None
@@ -51,6 +55,7 @@ class Environment:
     notify_socket: str | None
     watchdog_usec: int | None
     no_color: bool
+    reads_inventory: bool = False
 
 
 def environment() -> Environment:
@@ -63,7 +68,13 @@ def environment() -> Environment:
         notify_socket=os.environ.get("NOTIFY_SOCKET") or None,
         watchdog_usec=int(watchdog) if watchdog.isdigit() else None,
         no_color=bool(os.environ.get("NO_COLOR")),
+        reads_inventory=bool(os.environ.get(READS_INVENTORY)),
     )
+
+
+def environment_variable(name: str) -> str | None:
+    """A variable that a manifest names as the place of a secret."""
+    return os.environ.get(name)
 
 
 def child_environment(changes: Mapping[str, str | None]) -> dict[str, str]:

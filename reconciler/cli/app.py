@@ -15,7 +15,9 @@ import click
 from pydantic import ValidationError
 
 from reconciler.allocator import make_allocator
+from reconciler.cli.playbooks import MachinePlaybooks
 from reconciler.desired.config import LoadedConfig, load_config
+from reconciler.desired.draft import Draft
 from reconciler.desired.inventory import Inventory
 from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source, open_source
@@ -25,7 +27,11 @@ from reconciler.external import run_program
 from reconciler.model.config import DaemonConfig, HooksConfig, SourceConfig
 from reconciler.model.host import Host
 from reconciler.observed.fleet import Observer
+from reconciler.observed.readiness import Prober
+from reconciler.provisioning import Provisioning
+from reconciler.push.provision import Provisioner
 from reconciler.push.pusher import Pusher
+from reconciler.secrets import SecretReader
 from reconciler.settings import Environment, data_dir, environment
 from reconciler.store.base import Store
 from reconciler.store.sql import open_store
@@ -107,17 +113,27 @@ class App:
         return self.loaded.base / config.path / config.folder
 
     @functools.cached_property
-    def source(self) -> Source:
-        """The desired state. ``--source`` is a folder, or ``PATH@REF`` for a git repository."""
-        digests = self.state_dir / "image-digests.json"
+    def source_place(self) -> tuple[SourceConfig, Path]:
+        """Where the desired state is, and where its path starts. ``--source`` is a folder or ``PATH@REF``."""
         if self.source_path is None:
-            return open_source(self.loaded.config.source, self.loaded.base, digests, self.inventory_paths)
+            return self.loaded.config.source, self.loaded.base
         path, at, ref = self.source_path.rpartition("@")
         if at and path and Path(path).is_dir():
-            return open_source(
-                SourceConfig(path=path, git=True, ref=ref), Path.cwd(), digests, self.inventory_paths
-            )
-        return open_source(SourceConfig(path=self.source_path), Path.cwd(), digests, self.inventory_paths)
+            return SourceConfig(path=path, git=True, ref=ref), Path.cwd()
+        return SourceConfig(path=self.source_path), Path.cwd()
+
+    @functools.cached_property
+    def source(self) -> Source:
+        """The desired state."""
+        return open_source(*self.source_place, self._digests, self.inventory_paths)
+
+    def draft(self) -> Draft:
+        """A change of the desired state, to be planned and then saved."""
+        return Draft(*self.source_place, self._digests, self.inventory_paths)
+
+    @property
+    def _digests(self) -> Path:
+        return self.state_dir / "image-digests.json"
 
     @functools.cached_property
     def store(self) -> Store:
@@ -125,32 +141,59 @@ class App:
         return open_store(self.state_dir)
 
     @contextmanager
-    def engine(self, on_change: Callable[[str], None] | None = None) -> Iterator[Engine]:
+    def engine(
+        self, on_change: Callable[[str], None] | None = None, *, guests: bool = False
+    ) -> Iterator[Engine]:
         """The engine with every room it needs; connections are closed at the end.
 
         Args:
             on_change: For a daemon: called with a host's name when it has news. A daemon also keeps up the
                 last good desired state while a newer one is refused.
+            guests: Look whether guests are ready, and run the playbooks of those that are; a daemon does.
         """
         config = self.loaded.config
         observer = Observer(config.owner, on_change)
+        source = LastGood(self.source) if on_change else self.source
+        prober = Prober(on_change) if on_change or guests else None
+        provisioning = self._provisioning(source, observer, on_change) if prober else None
         try:
             yield Engine(
                 Rooms(
                     config=config,
-                    source=LastGood(self.source) if on_change else self.source,
+                    source=source,
                     inventory=self.inventory,
                     observer=observer,
                     allocator=make_allocator(config.allocator, run_program),
                     pusher=Pusher(
-                        config.push, config.owner, self.inventory_paths, self.state_dir, self._hooks()
+                        config.push,
+                        config.owner,
+                        self.inventory_paths,
+                        self.state_dir,
+                        self._hooks(),
+                        SecretReader(self.loaded.base, config.secrets.vault_password_file),
                     ),
                     store=self.store,
+                    prober=prober,
+                    provisioning=provisioning,
                 ),
                 self.state_dir,
             )
         finally:
+            if prober is not None:
+                prober.close()
+            if provisioning is not None:
+                provisioning.close()
             observer.close()
+
+    def _provisioning(
+        self, source: Source | LastGood, observer: Observer, on_change: Callable[[str], None] | None
+    ) -> Provisioning:
+        config, base = self.loaded.config, self.loaded.base
+        provisioner = Provisioner(
+            config.provision, base, self.state_dir, config.secrets.vault_password_file
+        )
+        run = MachinePlaybooks(provisioner, source, observer)
+        return Provisioning(self.store, run, config.provision.parallel, on_change)
 
     def _hooks(self) -> HooksConfig:
         """The hook playbooks, with paths that start at the configuration file's folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from reconciler.cli.app import App, options, output_option, plural, print_json
 from reconciler.cli.plan import read_plan, show_plan
 from reconciler.cli.progress import Reporter
+from reconciler.cli.wait import wait_until_ready
 from reconciler.engine import Engine, Look, Tick
 from reconciler.errors import UsageError
 from reconciler.model.plan import ActionResult, Outcome
@@ -34,17 +36,22 @@ Examples:
 @click.option(
     "--allow-deletions", is_flag=True, help="Go on although more machines go than the limits allow."
 )
+@click.option(
+    "--wait", is_flag=True, help="Wait until what was changed is ready, and run playbooks of its machines."
+)
 @output_option
 @options
-def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, output: str) -> int:
+def apply(
+    app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, wait: bool, output: str
+) -> int:
     """Show the plan, ask, and carry it out.
 
     With PLAN, a file from `plan --out`, exactly that plan is carried out, or none if the world moved.
-    Exits 0 when all is done, 1 when something failed, 7 when some machines are blocked.
+    Exits 0 when all is done, 1 when something failed or (with --wait) is not ready in time, 7 when some machines are blocked.
     """
     if output == "json" and not yes and plan_file is None:
         raise UsageError("-o json asks no question: give --yes, or the file of a saved plan")
-    with app.store.hold("reconciler apply"), app.engine() as engine:
+    with app.store.hold("reconciler apply"), app.engine(guests=wait) as engine:
         engine.recover()
         if plan_file is not None:
             saved = read_plan(plan_file)
@@ -56,7 +63,8 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, ou
                 show_plan(app, look.plan, output)
             tick = _carry_out(app, engine, look, yes=yes, allow_deletions=allow_deletions)
         after = engine.reconcile_once(push=False) if tick.results else tick
-    return _finish(tick, after, output)
+        unready = wait_until_ready(engine, tick.look.plan, _say) if wait else {}
+    return _finish(tick, after, output, unready)
 
 
 def _carry_out(app: App, engine: Engine, look: Look, *, yes: bool, allow_deletions: bool) -> Tick:
@@ -77,24 +85,31 @@ def _agreed() -> bool:
     return click.confirm("\nDo this?")
 
 
-def _finish(tick: Tick, after: Tick, output: str) -> int:
-    counts = {outcome: sum(result.outcome is outcome for result in tick.results) for outcome in Outcome}
-    blocked = after.look.plan.blocked
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _finish(tick: Tick, after: Tick, output: str, unready: Mapping[str, str]) -> int:
+    counts = outcome_counts(tick.results)
+    blocked = [refusal for refusal in after.look.plan.blocked if not refusal.waits]
     left = len(after.look.plan.actions)
-    code = FAILED if tick.failed else BLOCKED if blocked else 0
+    code = FAILED if tick.failed or unready else BLOCKED if blocked else 0
     if output == "json":
         print_json(
             {
                 "revision": tick.look.plan.revision,
-                **{str(outcome): count for outcome, count in counts.items()},
+                **counts,
                 "blocked": [{"vm": b.vm, "reason": b.reason, "message": b.message} for b in blocked],
                 "remaining": left,
-                "results": [_result(result) for result in tick.results],
+                "notReady": dict(unready),
+                "results": [result_json(result) for result in tick.results],
             }
         )
         return code
     for result in tick.failed:
         click.echo(click.style(f"failed: {result.id} on {result.host}: {result.message}", fg="red"), err=True)
+    for vm, why in sorted(unready.items()):
+        click.echo(click.style(f"not ready: {vm}: {why}", fg="red"), err=True)
     if tick.results:
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
         click.echo(f"\nApplied {tick.look.plan.revision[:12]}: {told}.")
@@ -106,7 +121,14 @@ def _finish(tick: Tick, after: Tick, output: str) -> int:
     return code
 
 
-def _result(result: ActionResult) -> dict[str, object]:
+def outcome_counts(results: Iterable[ActionResult]) -> dict[str, int]:
+    """How many ended how, by the outcome's word."""
+    found = [result.outcome for result in results]
+    return {str(outcome): found.count(outcome) for outcome in Outcome}
+
+
+def result_json(result: ActionResult) -> dict[str, object]:
+    """What became of an action, for programs."""
     return {
         "id": result.id,
         "host": result.host,

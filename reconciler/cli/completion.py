@@ -15,7 +15,7 @@ from reconciler.errors import ReconcilerError
 def complete_machine(ctx: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names of desired machines that begin as typed. A mistake anywhere completes nothing."""
     try:
-        return _items(_app(ctx).source.read().machines, typed)
+        return _items(installation(ctx).source.read().machines, typed)
     except ReconcilerError:
         return []
 
@@ -23,12 +23,12 @@ def complete_machine(ctx: click.Context, _param: click.Parameter, typed: str) ->
 def complete_host(ctx: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
     """Names of the inventory's hosts that begin as typed."""
     try:
-        return _items(_app(ctx).hosts(), typed)
+        return _items(installation(ctx).hosts(), typed)
     except ReconcilerError:
         return []
 
 
-def _app(ctx: click.Context) -> App:
+def installation(ctx: click.Context) -> App:
     """The installation that the options typed so far are about."""
     given = ctx.params
     config, state = given.get("config"), given.get("state_dir")

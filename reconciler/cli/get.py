@@ -12,16 +12,19 @@ import click
 
 from reconciler.cli.app import App, options, output_option, print_json, table
 from reconciler.cli.completion import complete_host, complete_machine
-from reconciler.engine import Look
+from reconciler.engine import Engine, Look
 from reconciler.errors import UsageError
-from reconciler.model.domain import ObservedDomain
+from reconciler.model.domain import GuestAddress, ObservedDomain
 from reconciler.model.host import ObservedHost
 from reconciler.model.manifest import VirtualMachine
 from reconciler.model.placement import parse_volume_name
 from reconciler.model.status import Condition, Event
 from reconciler.model.units import format_duration, format_size
+from reconciler.planner.resolve import volume_path
 
 Row = tuple[str, ...]
+Addresses = Mapping[str, Sequence[GuestAddress]]
+"""What is known, by domain UUID."""
 
 
 @click.group(
@@ -38,7 +41,14 @@ def get() -> None:
 
 @get.command("vms")
 @click.option("-l", "--selector", default="", metavar="KEY=VALUE,…", help="Only machines with these labels.")
-@output_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "wide", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print; wide shows addresses too.",
+)
 @options
 def get_vms(app: App, selector: str, output: str) -> None:
     """Machines: where they are and how they are."""
@@ -46,6 +56,7 @@ def get_vms(app: App, selector: str, output: str) -> None:
     with app.engine() as engine:
         look = engine.look()
         conditions = engine.conditions(look)
+        known = engine.rooms.observer.addresses(look.fleet)
     machines = [
         machine
         for name, machine in sorted(look.desired.machines.items())
@@ -53,12 +64,25 @@ def get_vms(app: App, selector: str, output: str) -> None:
     ]
     found = domains_by_name(look)
     if output == "json":
-        print_json([_vm_json(machine, found.get(machine.name), conditions) for machine in machines])
+        print_json([_vm_json(machine, found.get(machine.name), conditions, known) for machine in machines])
         return
     rows = [
         _vm_row(machine, found.get(machine.name), conditions.get(machine.name, ())) for machine in machines
     ]
-    _print(("NAME", "HOST", "STATE", "CPUS", "MEMORY", "READY", "REASON"), rows, "no machines are desired")
+    headings: Row = ("NAME", "HOST", "STATE", "CPUS", "MEMORY", "READY", "REASON")
+    if output == "wide":
+        headings = (*headings, "ADDRESSES")
+        rows = [(*row, _wide(found.get(row[0]), known)) for row in rows]
+    _print(headings, rows, "no machines are desired")
+
+
+def _wide(domain: ObservedDomain | None, known: Addresses) -> str:
+    """A machine's addresses, each with who says so."""
+    told = known.get(domain.uuid, ()) if domain is not None else ()
+    by_address: dict[str, list[str]] = {}
+    for one in told:
+        by_address.setdefault(one.address, []).append(str(one.source))
+    return ",".join(f"{address}({'+'.join(sources)})" for address, sources in by_address.items()) or "-"
 
 
 def domains_by_name(look: Look) -> Mapping[str, ObservedDomain]:
@@ -93,9 +117,13 @@ def _speaks(condition: Condition | None) -> bool:
 
 
 def _vm_json(
-    machine: VirtualMachine, domain: ObservedDomain | None, conditions: Mapping[str, Iterable[Condition]]
+    machine: VirtualMachine,
+    domain: ObservedDomain | None,
+    conditions: Mapping[str, Iterable[Condition]],
+    known: Addresses,
 ) -> dict[str, object]:
     applied = domain.applied if domain else None
+    addresses = known.get(domain.uuid, ()) if domain else ()
     return {
         **machine.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "status": {
@@ -103,6 +131,7 @@ def _vm_json(
             "uid": domain.uuid if domain else None,
             "state": str(domain.state) if domain else None,
             "generation": applied.generation if applied else 0,
+            "addresses": [asdict(address) for address in addresses],
             "conditions": [_condition_json(condition) for condition in conditions.get(machine.name, ())],
         },
     }
@@ -198,11 +227,8 @@ def get_images(app: App, output: str) -> None:
     if output == "json":
         print_json([image.model_dump(mode="json", by_alias=True, exclude_defaults=True) for image in images])
         return
-    rows = [
-        (i.name, str(i.spec.format), (i.spec.sha256 or "")[:16], i.spec.path or i.spec.url or "")
-        for i in images
-    ]
-    _print(("NAME", "FORMAT", "SHA256", "SOURCE"), rows, "no images are desired")
+    rows = [(i.name, str(i.spec.format), i.spec.digest[:16] or "unknown", i.spec.source) for i in images]
+    _print(("NAME", "FORMAT", "DIGEST", "SOURCE"), rows, "no images are desired")
 
 
 @get.command("instancetypes")
@@ -223,7 +249,7 @@ def get_instance_types(app: App, output: str) -> None:
     epilog="""\b
 Examples:
   reconciler get disks
-  reconciler get disks --kept     # whose machine is gone; delete them with virsh vol-delete""",
+  reconciler get disks --kept     # whose machine is gone; `reconciler discard` deletes them""",
 )
 @click.option("--kept", is_flag=True, help="Only those that no machine has any more.")
 @output_option
@@ -244,42 +270,61 @@ def disks_of(look: Look) -> list[dict[str, str]]:
     """Every disk of ours in the pools of the hosts that answer; ``used`` says whether a domain has it."""
     found = []
     for host in look.fleet.values():
-        paths = {d.path for domain in host.domains.values() for d in domain.config.disks or ()}
+        paths = {
+            disk.path
+            for domain in host.domains.values()
+            for config in (domain.config, domain.live)
+            for disk in (config.disks if config else None) or ()
+        }
         for pool in host.pools.values():
             for volume in pool.volumes:
                 parsed = parse_volume_name(volume)
                 if parsed is not None:
                     machine, uid, disk = parsed
-                    used = "yes" if f"{pool.path}/{volume}" in paths else "no"
+                    used = "yes" if volume_path(pool, volume) in paths else "no"
                     place = {"host": host.name, "pool": pool.name, "volume": volume}
                     found.append({"machine": machine, "uid": uid, "disk": disk, "used": used, **place})
     return sorted(found, key=lambda disk: (disk["machine"], disk["host"], disk["disk"]))
 
 
+DESCRIBERS: dict[str, Callable[[Look, str], list[str]]] = {}
+"""By kind in lower case: how an object that is no machine is described."""
+
+
 @click.command(
     epilog="""\b
-Example:
-  reconciler describe web-1"""
+Examples:
+  reconciler describe web-1
+  reconciler describe volume/data"""
 )
-@click.argument("vm", shell_complete=complete_machine)
+@click.argument("vm", metavar="VM|KIND/NAME", shell_complete=complete_machine)
 @output_option
 @options
 def describe(app: App, vm: str, output: str) -> None:
-    """Everything about one machine: wanted, applied, observed, conditions, events."""
+    """Everything about one machine or volume: wanted, applied, observed, conditions, events."""
+    kind, slash, name = vm.partition("/")
+    other = DESCRIBERS.get(kind.lower()) if slash else None
+    vm = f"{kind.capitalize()}/{name}" if other is not None else vm
     with app.engine() as engine:
         look = engine.look()
         store = engine.rooms.store
         conditions = engine.conditions(look)
         events_of = store.events(vm=vm, limit=10)
+        domain = domains_by_name(look).get(vm) if other is None else None
+        known = _asked(engine, look, domain)
+    if other is not None:
+        _tell([*other(look, name), *_condition_lines(conditions.get(vm, ()))], events_of)
+        return
     machine = look.desired.machines.get(vm)
-    domain = domains_by_name(look).get(vm)
     if machine is None and domain is None:
         raise UsageError(
             f"there is no machine {vm!r}, neither desired nor on a host", hint="see: reconciler get vms"
         )
     if output == "json":
         described = (
-            _vm_json(machine, domain, conditions) if machine else {"metadata": {"name": vm}, "status": {}}
+            _vm_json(machine, domain, conditions, known)
+            if machine
+            else {"metadata": {"name": vm}, "status": {}}
         )
         print_json(
             {
@@ -289,7 +334,28 @@ def describe(app: App, vm: str, output: str) -> None:
             }
         )
         return
-    for line in _describe_lines(look, vm, domain, conditions.get(vm, ())):
+    lines = list(_describe_lines(look, vm, domain, conditions.get(vm, ())))
+    at = lines.index("Conditions:")
+    _tell([*lines[:at], *_address_lines(domain, known), *lines[at:]], events_of)
+
+
+def _asked(engine: Engine, look: Look, domain: ObservedDomain | None) -> Addresses:
+    """What is known of one machine's addresses, with what its agent, its DHCP and its host say now."""
+    if domain is None:
+        return {}
+    known = engine.rooms.observer.addresses({domain.host: look.fleet[domain.host]}).get(domain.uuid, ())
+    told = engine.rooms.observer.ask_addresses(look.hosts[domain.host], domain.uuid) if domain.live else ()
+    return {domain.uuid: tuple(dict.fromkeys([*told, *known]))}
+
+
+def _address_lines(domain: ObservedDomain | None, known: Addresses) -> Iterable[str]:
+    for one in known.get(domain.uuid, ()) if domain is not None else ():
+        where = f" {one.interface}" if one.interface else ""
+        yield f"Address:   {one.address} ({one.source},{where} {one.mac})"
+
+
+def _tell(lines: Iterable[str], events_of: Sequence[Event]) -> None:
+    for line in lines:
         click.echo(line)
     click.echo("Events:")
     for line in event_lines(reversed(events_of)) or ["  none"]:
@@ -311,6 +377,10 @@ def _describe_lines(
         yield f"Uid:       {domain.uuid}"
         yield f"State:     {domain.state}" + (f" ({domain.state_reason})" if domain.state_reason else "")
         yield from _config_lines(domain)
+    yield from _condition_lines(conditions)
+
+
+def _condition_lines(conditions: Iterable[Condition]) -> Iterable[str]:
     yield "Conditions:"
     rows = [(c.type, str(c.status), c.reason, ago(c.last_transition_time), c.message) for c in conditions]
     yield from ("  " + line for line in table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows))

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
 from reconciler import __version__
 from reconciler.cli.adopt import adopt, forget
 from reconciler.cli.apply import apply
+from reconciler.cli.clone import clone
 from reconciler.cli.completion import completion
+from reconciler.cli.console import console
 from reconciler.cli.doctor import doctor
 from reconciler.cli.explain import explain
 from reconciler.cli.get import describe, events, get
 from reconciler.cli.hosts import hosts
+from reconciler.cli.import_ import import_
+from reconciler.cli.inventory import inventory
 from reconciler.cli.lab import lab
+from reconciler.cli.networks import get_networks  # noqa: F401  (it adds itself to `get`)
 from reconciler.cli.plan import plan, render
+from reconciler.cli.power import restart, start, stop
+from reconciler.cli.resize import resize
 from reconciler.cli.retry import retry
 from reconciler.cli.run import run
 from reconciler.cli.schema import schema
+from reconciler.cli.snapshot import delete_snapshot, restore, snapshot, snapshots
+from reconciler.cli.storage import discard
 from reconciler.cli.validate import validate
 from reconciler.errors import ReconcilerError
 from reconciler.settings import environment
@@ -33,6 +46,37 @@ class Commands(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """The order of `add_command`, not the alphabet."""
         return list(self.commands)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Likewise `--help`, which is printed here."""
+        with _quietly():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Keep click from ending with 1 when the reader of our output (head, less) has seen enough."""
+        with _quietly():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        if not _reader_gone():
+            raise
+        raise _ReaderGoneError from None
+
+
+class _ReaderGoneError(Exception):
+    """Nobody reads what we print any more."""
+
+
+def _reader_gone() -> bool:
+    poll = select.poll()
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+        poll.register(sys.stdout.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 EPILOG = """\b
@@ -61,7 +105,11 @@ def cli() -> None:
 _COMMANDS = (
     *(doctor, validate, plan, apply, run),
     *(get, describe, explain, events),
-    *(adopt, forget, retry, hosts),
+    *(adopt, forget, retry, hosts, discard),
+    *(import_, inventory),
+    *(start, stop, restart),
+    *(snapshot, snapshots, restore, delete_snapshot),
+    *(resize, clone, console),
     *(render, schema, lab, completion),
 )
 for command in _COMMANDS:
@@ -76,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     color = False if environment().no_color else None
     try:
         result = cli.main(args=arguments, prog_name="reconciler", standalone_mode=False, color=color)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -91,9 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ReconcilerError as error:
         _show(error, color)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; Python would complain once more when it flushes.
-        sys.stderr.close()
+    except (_ReaderGoneError, BrokenPipeError):
+        # Quietly, as other tools; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(result if isinstance(result, int) else 0)
 

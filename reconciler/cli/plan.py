@@ -60,7 +60,7 @@ def plan(app: App, out: Path | None, detailed_exitcode: bool, allow_deletions: b
         raise
     if not detailed_exitcode:
         return 0
-    return 1 if look.plan.blocked else 0 if look.plan.empty else CHANGES
+    return 1 if any(not refusal.waits for refusal in look.plan.blocked) else 0 if look.plan.empty else CHANGES
 
 
 def show_plan(app: App, made: Plan, output: str) -> None:

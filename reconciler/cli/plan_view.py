@@ -26,6 +26,12 @@ _SYMBOLS = {
     Verb.DELETE: ("-", "red"),
     Verb.ADOPT: ("+", "cyan"),
     Verb.FORGET: ("-", "cyan"),
+    Verb.START: ("!", "cyan"),
+    Verb.STOP: ("!", "yellow"),
+    Verb.RESTART: ("!", "yellow"),
+    Verb.SNAPSHOT: ("!", "cyan"),
+    Verb.RESTORE: ("!", "red"),
+    Verb.DELETE_SNAPSHOT: ("!", "red"),
     Verb.NONE: (".", "bright_black"),
 }
 _WORDS = {
@@ -35,9 +41,16 @@ _WORDS = {
     Verb.DELETE: "delete from",
     Verb.ADOPT: "adopt on",
     Verb.FORGET: "forget on",
+    Verb.START: "start on",
+    Verb.STOP: "stop on",
+    Verb.RESTART: "restart on",
+    Verb.SNAPSHOT: "take a snapshot on",
+    Verb.RESTORE: "go back to a snapshot on",
+    Verb.DELETE_SNAPSHOT: "delete a snapshot on",
     Verb.NONE: "leave as it is on",
 }
-_SIZES = frozenset({"memory", "max_memory"})
+_ACTS = (Verb.ADOPT, Verb.FORGET, Verb.START, Verb.STOP, Verb.RESTART, Verb.SNAPSHOT, Verb.RESTORE)
+_SIZES = frozenset({"memory", "max_memory", "size"})
 _FEW_HOSTS = 5
 """With no more hosts than this, a machine without a place is told what each of them lacks."""
 
@@ -77,7 +90,7 @@ def summary(plan: Plan) -> str:
         if plan.blocked:
             return f"Nothing can be done: {same}, {len(plan.blocked)} blocked."
         return f"No changes: {same}."
-    parts = [f"{counts[verb]} to {verb}" for verb in (Verb.ADOPT, Verb.FORGET) if counts[verb]]
+    parts = [f"{counts[verb]} to {verb}" for verb in _ACTS if counts[verb]]
     change = f"{counts[Verb.UPDATE]} to change" + (f" ({waiting})" if waiting else "")
     parts += [f"{counts[Verb.CREATE]} to create", change]
     parts += [f"{counts[Verb.REPLACE]} to replace", f"{counts[Verb.DELETE]} to delete", same]
@@ -158,13 +171,13 @@ def _value(path: str, value: Any) -> str:
         value = asdict(value)
     if isinstance(value, Mapping):
         return _device(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and (path in _SIZES or path.endswith(".size")):
+    if isinstance(value, (tuple, list)):
+        return "; ".join(_value(path, each) for each in value) or "(none)"
+    if isinstance(value, int) and not isinstance(value, bool) and (path in _SIZES or path.endswith(".size")):
         return format_size(value)
     if isinstance(value, str) and path == "description":
         return f'"{escape(value)}"'
-    return escape(str(value))
+    return escape(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _device(device: Mapping[str, Any]) -> str:
@@ -174,8 +187,8 @@ def _device(device: Mapping[str, Any]) -> str:
     elif "target" not in device:
         parts = [f"{name}={value}" for name, value in device.items() if value not in (None, (), [])]
     else:
-        size = format_size(device["size"]) if device["size"] is not None else None
-        parts = [device["target"], device["bus"], device["format"], size, device["path"]]
+        size = format_size(device["size"]) if device.get("size") is not None else None
+        parts = [device["target"], device["bus"], device.get("format"), size, device["path"]]
     return escape(", ".join(str(part) for part in parts if part))
 
 

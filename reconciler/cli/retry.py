@@ -19,14 +19,21 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="Every machine that waits.")
 @options
 def retry(app: App, machines: tuple[str, ...], everything: bool) -> None:
-    """Forget the failures of machines, so that the next tick or apply tries them at once."""
-    waiting = app.store.retries()
-    chosen = tuple(waiting) if everything else machines
+    """Forget the failures of machines, so that the next tick or apply tries them at once.
+
+    A playbook of spec.provision that failed is run again only after this.
+    """
+    failed = {
+        key: record.vm for key, record in app.store.provisions().items() if record.state == "failed"
+    }
+    waiting = {*app.store.retries(), *failed.values()}
+    chosen = tuple(sorted(waiting)) if everything else machines
     if not chosen and not everything:
         raise UsageError("name a machine, or give --all", hint="see: reconciler get vms")
-    unknown = sorted(set(chosen) - waiting.keys())
+    unknown = sorted(set(chosen) - waiting)
     if unknown:
         raise UsageError(f"{', '.join(unknown)} did not fail: there is nothing to retry")
     app.store.clear_retries(chosen)
+    app.store.forget_provisions([key for key, vm in failed.items() if vm in chosen])
     tried = plural(len(chosen), "machine is", "machines are")
     click.echo(f"{tried} tried again at the next tick or apply.")

@@ -9,6 +9,7 @@ import click
 
 from reconciler.cli.app import App, options
 from reconciler.daemon import Daemon
+from reconciler.requests import DAEMON
 from reconciler.service import logs
 from reconciler.service.metrics import Endpoint, Metrics
 from reconciler.service.notify import Notifier, Watchdog
@@ -41,7 +42,7 @@ def run(app: App, period: str | None, log_format: str | None, metrics: str | Non
     interval = app.environment.watchdog_usec
     counted = Metrics()
     with ExitStack() as stack:
-        stack.enter_context(app.store.hold("reconciler run"))
+        stack.enter_context(app.store.hold(DAEMON))
         if config.metrics:
             stack.enter_context(Endpoint(counted, config.metrics))
         watchdog = stack.enter_context(Watchdog(notifier, interval / 1e6 if interval else None))

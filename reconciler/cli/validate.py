@@ -43,16 +43,17 @@ def _counts(state: DesiredState) -> dict[str, int]:
         "machines": len(state.machines),
         "instanceTypes": len(state.instance_types),
         "images": len(state.images),
+        "storagePools": len(state.pools),
+        "volumes": len(state.volumes),
+        "networks": len(state.networks),
     }
 
 
 def _in_words(state: DesiredState) -> str:
-    """``6 machines, 2 instance types, 1 image``."""
-    counts = (
-        (len(state.machines), "machine"),
-        (len(state.instance_types), "instance type"),
-        (len(state.images), "image"),
-    )
+    """``6 machines, 2 instance types, 1 image``; of the rarer kinds only those that are there."""
+    always = ((len(state.machines), "machine"), (len(state.instance_types), "instance type"))
+    rarely = ((len(state.pools), "pool"), (len(state.volumes), "volume"), (len(state.networks), "network"))
+    counts = (*always, (len(state.images), "image"), *(one for one in rarely if one[0]))
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 

@@ -1,0 +1,127 @@
+"""`reconciler snapshot`, `snapshots`, `restore` and `delete-snapshot`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from click.shell_completion import CompletionItem
+
+from reconciler.cli.act import Manner, act, asks, may_be_asked
+from reconciler.cli.app import App, options, output_option, print_json, table
+from reconciler.cli.completion import complete_machine, installation
+from reconciler.cli.get import stamp
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.model.envelope import check_identifier
+from reconciler.model.request import Act, Request
+from reconciler.model.snapshot import Snapshot
+from reconciler.requests import domain_of, snapshots_of
+
+
+def complete_snapshot(ctx: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Names of the machine's snapshots that begin as typed. A mistake anywhere completes nothing."""
+    try:
+        app = installation(ctx)
+        with app.engine() as engine:
+            look = engine.look()
+        known = snapshots_of(look, domain_of(look, ctx.params["machine"]))
+    except (ReconcilerError, KeyError):
+        return []
+    return [CompletionItem(one.name) for one in known if one.name.startswith(typed)]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reconciler snapshot web-1
+  reconciler snapshot web-1 --name before-upgrade"""
+)
+@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.option("--name", metavar="NAME", help="Name of the snapshot [the time of day].")
+@asks
+@may_be_asked
+@options
+def snapshot(app: App, machine: str, name: str | None, yes: bool, output: str, no_wait: bool) -> int:
+    """Keep the state of all disks of a machine, and the memory of one that runs, to go back to.
+
+    It lies inside of the machine's own qcow2 disks: it is no backup, and goes with them. A machine with
+    any other disk is refused, since half of its state would be of no use.
+    """
+    chosen = _checked(name) if name else f"at-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.SNAPSHOT, machine, chosen))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  reconciler snapshots web-1"""
+)
+@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@output_option
+@options
+def snapshots(app: App, machine: str, output: str) -> None:
+    """List the snapshots of a machine, oldest first."""
+    with app.engine() as engine:
+        look = engine.look()
+    found = snapshots_of(look, domain_of(look, machine))
+    if output == "json":
+        print_json([_as_json(one) for one in found])
+        return
+    if not found:
+        click.echo(f"{machine} has no snapshots")
+        return
+    rows = [
+        (one.name, stamp(one.created), one.state, "yes" if one.memory else "no", "*" if one.current else "")
+        for one in found
+    ]
+    for line in table(("NAME", "TAKEN", "STATE", "MEMORY", "CURRENT"), rows):
+        click.echo(line)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reconciler restore web-1 before-upgrade
+  reconciler snapshots web-1              # which there are"""
+)
+@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("name", metavar="SNAPSHOT", shell_complete=complete_snapshot)
+@asks
+@may_be_asked
+@options
+def restore(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
+    """Put a machine back to a snapshot. What its guest wrote since then is lost.
+
+    The desired state stays as it is: what it says otherwise than the machine of then is put right by the
+    next apply or the daemon.
+    """
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.RESTORE, machine, name))
+
+
+@click.command(
+    "delete-snapshot",
+    epilog="""\b
+Example:
+  reconciler delete-snapshot web-1 before-upgrade""",
+)
+@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("name", metavar="SNAPSHOT", shell_complete=complete_snapshot)
+@asks
+@may_be_asked
+@options
+def delete_snapshot(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
+    """Delete a snapshot. The machine stays as it is."""
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.DELETE_SNAPSHOT, machine, name))
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_identifier(name)
+    except ValueError as error:
+        raise UsageError(f"{name!r} is no name for a snapshot: {error}") from error
+
+
+def _as_json(one: Snapshot) -> dict[str, object]:
+    return {**asdict(one), "created": stamp(one.created)}

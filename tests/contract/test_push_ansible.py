@@ -6,13 +6,14 @@ Each start of Ansible costs about a second, so a test here looks at many things 
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from push_world import OWNER, action, config, mark_of
+from reconciler_apply.carrier import AnsibleCarrier
+from reconciler_apply.outcome import StepError
 
 from reconciler.model.config import HooksConfig, PushConfig
 from reconciler.model.host import Host
@@ -20,7 +21,7 @@ from reconciler.model.operations import Define, Start
 from reconciler.model.plan import Action, ActionResult, Impact, Outcome, Plan
 from reconciler.push.host_plan import waves
 from reconciler.push.pusher import Pusher
-from reconciler.settings import bin_dir, data_dir
+from reconciler.settings import bin_dir
 
 HOSTILE = "{{ lookup('pipe','touch BAIT') }}$(touch BAIT);`touch BAIT`<&'\">"
 
@@ -167,9 +168,15 @@ def test_a_hook_that_cannot_be_read_fails_every_host_with_the_reason(tmp_path: P
 
 
 def test_what_ansible_quotes_is_shown_in_words() -> None:
-    plugin = runpy.run_path(str(data_dir("playbooks") / "action_plugins" / "reconciler_apply.py"))
-    trouble = plugin["_transfer_failure"]("('scp: write: No space left on device\\r\\n')", "CopyFailed")
-    assert (trouble.reason, "\\n" in trouble.message) == ("PoolFull", False)
+    said = "('scp: write: No space left on device\\r\\n')"
+
+    class Action:
+        def _execute_module(self, **_: object) -> dict[str, object]:
+            return {"failed": True, "msg": said}
+
+    with pytest.raises(StepError, match="No space left") as caught:
+        AnsibleCarrier(Action(), {}).chains(["/x"])
+    assert (caught.value.reason, "\\n" in caught.value.message) == ("PoolFull", False)
 
 
 def test_an_action_that_waits_for_another_host_comes_in_a_later_run() -> None:

@@ -14,26 +14,32 @@ from push_world import UID, action, carry_out, config, defined, mark_of, node
 from reconciler.model.domain import DiskConfig, InterfaceConfig
 from reconciler.model.operations import (
     AttachDisk,
+    AttachHostDevice,
     AttachInterface,
+    ChangeMedia,
     CreateVolume,
     Define,
     DeleteVolume,
     DetachDisk,
+    DetachHostDevice,
     DetachInterface,
     EnsureImage,
     GrowDisk,
     Mark,
     Operation,
+    PinCpus,
     Redefine,
     SetAutostart,
     SetCpus,
     SetDescription,
+    SetLimits,
     SetMemory,
     Start,
     Stop,
     Undefine,
     Unmark,
 )
+from reconciler.model.parts import CdromConfig, IoLimits
 from reconciler.model.placement import image_volume_name, volume_name
 
 FOREIGN_UID = "99999999-0000-4000-8000-000000000000"
@@ -104,6 +110,11 @@ def test_live_changes_of_a_stopped_machine_are_nothing_to_do(
         SetDescription("x"),
         AttachDisk(disk),
         DetachDisk("vda"),
+        SetLimits("vda", IoLimits(read_iops=1)),
+        ChangeMedia(CdromConfig("sda", "sata", "/iso/x.iso")),
+        PinCpus(("0=0",), 1),
+        AttachHostDevice("pci:0000:65:00.0"),
+        DetachHostDevice("usb:046d:c52b"),
     ):
         (result,) = carry_out(conn, tmp_path, action(operation)).values()
         assert result.outcome == "ok"
@@ -172,6 +183,11 @@ NIC = InterfaceConfig("52:00:00:00:00:07", "default", None, "virtio", "net7")
         GrowDisk("vda", "/pool/x", 1 << 30),
         AttachInterface(NIC),
         DetachInterface(NIC.mac),
+        SetLimits("vda", IoLimits(read_iops=1)),
+        ChangeMedia(CdromConfig("sda", "sata", "/iso/x.iso")),
+        PinCpus(("0=0",), 1),
+        AttachHostDevice("pci:0000:65:00.0"),
+        DetachHostDevice("usb:046d:c52b"),
         Undefine(),
     ],
     ids=lambda operation: operation.kind,

@@ -251,6 +251,20 @@ def test_tiny_guest_boots_from_disk_takes_hardware_and_shuts_down(lab: Lab, gues
         assert time.monotonic() < deadline, now
         time.sleep(0.3)
     assert "vdb" in guest_shell(host, address, "cat /proc/partitions")
+    assert f"vdb={8 << 20}" in now["sizes"].split()
+    assert now["online"] == "0-1"
+
+    # A card that went and came again has an address again.
+    mac = dict(pair.split("=") for pair in now["links"].split())["eth1"]
+    host.virsh("detach-interface", "tiny1", "network", "--mac", mac, "--live")
+    deadline = time.monotonic() + 20
+    while "eth1" in guest_status(host, address)["links"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    host.virsh("attach-interface", "tiny1", "network", "default", "--model", "virtio", "--mac", mac, "--live")
+    while "eth1=" not in guest_status(host, address)["addresses"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
 
     host.virsh("shutdown", "tiny1")
     deadline = time.monotonic() + 15

@@ -19,6 +19,7 @@ NOT_SEEN = {
     "uuid": "it is the machine's identity; a domain with another one is another domain",
     "template": "no XML tells what came from a template",
     "disks.name": "it is only ours",
+    "disks.volume": "it is only ours",
     "disks.size": "libvirt's XML does not tell; a disk that somebody grew is not made smaller anyway",
     "interfaces.name": "it is only ours",
 }

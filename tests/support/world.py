@@ -38,6 +38,8 @@ for folder in small fast pools; do
 done 2>/dev/null
 find {POOL} -mindepth 1 -delete
 find /var/lib/libvirt/shared -mindepth 1 -delete 2>/dev/null
+while umount -q /usr/bin/qemu-img; do :; done
+rm -f /run/slow
 if [ -S /run/openvswitch/db.sock ]; then
     for bridge in $(ovs-vsctl list-br); do ovs-vsctl del-br $bridge; done
     ovs-vsctl add-br ovsbr0 -- set bridge ovsbr0 datapath_type=netdev

@@ -63,7 +63,7 @@ def demands(case: dict[str, Any]) -> Iterator[Demand]:
 
 def typed(written: dict[str, Any]) -> dict[str, Any]:
     fields = {**written, "memory": parse_size(written["memory"])}
-    for name in ("networks", "bridges", "not_on"):
+    for name in ("networks", "bridges", "not_on", "hardware"):
         if name in fields:
             fields[name] = frozenset(fields[name])
     if "disks" in fields:

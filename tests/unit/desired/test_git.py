@@ -110,13 +110,13 @@ def test_links_and_large_files_are_refused(git: Git, tmp_path: Path) -> None:
 
 
 def test_mistakes_have_their_place(git: Git, tmp_path: Path) -> None:
-    commit(git, tmp_path / "repo", a=machine("a", image="debian", cpu="1"))
+    commit(git, tmp_path / "repo", a=machine("a", image="debian", cpux="1"))
     commit(git, tmp_path / "repo", b=machine("b", image="debian"))
     with pytest.raises(DesiredStateError) as caught:
         repository(tmp_path / "repo").read()
     assert [str(problem)[:34] for problem in caught.value.problems] == [
         "a.yaml:8:10: spec.image: unknown I",
-        "a.yaml:9:3: spec.cpu: unknown fiel",
+        "a.yaml:9:3: spec.cpux: unknown fie",
         "b.yaml:8:10: spec.image: unknown I",
     ]
 

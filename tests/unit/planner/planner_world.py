@@ -6,22 +6,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from domain_world import CHANGES, resolved
+from network_world import ON_NETWORKS, carry_out
+from storage_world import ON_POOLS
+
 from reconciler.model import operations as ops
 from reconciler.model.capacity import Demand, HostCapacity
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import (
     Applied,
-    DiskConfig,
     DomainConfig,
     DomainState,
-    InterfaceConfig,
     ObservedDomain,
 )
-from reconciler.model.host import Host, HostStatus, ObservedHost, Pool
+from reconciler.model.host import Host, HostStatus, ObservedHost, ObservedNetwork, Pool
 from reconciler.model.manifest import InstanceType, VirtualMachine
-from reconciler.model.placement import Candidate, Decision, Phase, Record
+from reconciler.model.network import Network
+from reconciler.model.placement import (
+    AddressRecord,
+    Candidate,
+    Decision,
+    Phase,
+    Record,
+    VolumeRecord,
+)
 from reconciler.model.plan import Action, Blocked, Plan, Verb
-from reconciler.model.storage import Image
+from reconciler.model.storage import Image, StoragePool, Volume
 from reconciler.planner import Memo, Situation, Survey, make_plan, survey
 
 GI = 1 << 30
@@ -35,6 +45,9 @@ def desired_state(
     types: Mapping[str, Mapping[str, Any]] | None = None,
     images: Mapping[str, Mapping[str, Any]] | None = None,
     templates: Mapping[str, str] | None = None,
+    pools: Mapping[str, Mapping[str, Any]] | None = None,
+    volumes: Mapping[str, Mapping[str, Any]] | None = None,
+    networks: Mapping[str, Mapping[str, Any]] | None = None,
     revision: str = "rev-1",
 ) -> DesiredState:
     """A desired state from specs by name; `labels` in a spec are the metadata's."""
@@ -50,6 +63,18 @@ def desired_state(
             for name, spec in (images or {}).items()
         },
         templates=dict(templates or {}),
+        pools={
+            name: StoragePool.model_validate({"metadata": {"name": name}, "spec": dict(spec)})
+            for name, spec in (pools or {}).items()
+        },
+        volumes={
+            name: Volume.model_validate({"metadata": {"name": name}, "spec": dict(spec)})
+            for name, spec in (volumes or {}).items()
+        },
+        networks={
+            name: Network.model_validate({"metadata": {"name": name}, "spec": dict(spec)})
+            for name, spec in (networks or {}).items()
+        },
     )
 
 
@@ -103,12 +128,17 @@ class SimHost:
     host: Host
     domains: dict[str, SimDomain] = field(default_factory=dict)
     pools: dict[str, set[str]] = field(default_factory=lambda: {"default": set()})
+    described: dict[str, Pool] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    networks: dict[str, ObservedNetwork] = field(default_factory=dict)
     down: str | None = None
     status: HostStatus = HostStatus.UNREACHABLE
     uuid: str = ""
     nics: frozenset[str] = frozenset()
+    libvirt: str = "9.0.0"
     cpus: int = 8
     memory: int = 8 * GI
+    hardware: frozenset[str] | None = None
 
     def observe(self) -> ObservedHost:
         name = self.host.name
@@ -122,12 +152,11 @@ class SimHost:
             memory=self.memory,
             virt_types=frozenset({"qemu"}),
             firmwares=frozenset({"bios", "uefi"}),
-            networks=frozenset({"default", "lan"}),
+            networks=frozenset({"default", "lan"} | {n.name for n in self.networks.values() if n.active}),
+            network_configs=dict(self.networks),
+            libvirt_version=self.libvirt,
             bridges=frozenset({"br0"}),
-            pools={
-                pool: Pool(pool, "dir", f"{POOL_PATH}/{pool}", True, 100 * GI, 50 * GI, frozenset(volumes))
-                for pool, volumes in self.pools.items()
-            },
+            pools={pool: self._pool(pool, volumes) for pool, volumes in self.pools.items()},
             domains={
                 key: ObservedDomain(
                     name,
@@ -144,6 +173,16 @@ class SimHost:
             },
             uuid=self.uuid,
             nics=self.nics,
+            hardware=self.hardware,
+        )
+
+    def _pool(self, name: str, volumes: set[str]) -> Pool:
+        known = self.described.get(name) or Pool(name, "dir", f"{POOL_PATH}/{name}", True, 100 * GI, 50 * GI)
+        sizes = {volume: self.sizes[volume] for volume in volumes if volume in self.sizes}
+        return replace(
+            known,
+            volumes=frozenset(volumes) if known.active else frozenset(),
+            sizes=sizes if known.active else {},
         )
 
 
@@ -157,9 +196,14 @@ class World:
     never_seen: frozenset[str] = frozenset()
     held: dict[str, Blocked] = field(default_factory=dict)
     dead: dict[str, Record] = field(default_factory=dict)
+    volumes: dict[str, VolumeRecord] = field(default_factory=dict)
+    addresses: set[AddressRecord] = field(default_factory=set)
 
     def add_host(self, name: str, **settings: Any) -> SimHost:
-        own = {key: settings.pop(key) for key in ("down", "cpus", "memory") if key in settings}
+        ours = ("down", "cpus", "memory", "hardware", "libvirt")
+        own = {key: settings.pop(key) for key in ours if key in settings}
+        if "hardware" in own:
+            own["hardware"] = frozenset(own["hardware"])
         self.hosts[name] = SimHost(Host(name, f"test:///{name}", **settings), **own)
         return self.hosts[name]
 
@@ -173,6 +217,8 @@ class World:
             never_seen=self.never_seen,
             held=dict(self.held),
             dead=dict(self.dead),
+            volumes=dict(self.volumes),
+            addresses=frozenset(self.addresses),
         )
 
     def plan(self, desired: DesiredState, memo: Memo | None = None) -> tuple[Survey, Plan]:
@@ -186,6 +232,16 @@ class World:
                 mark = domain.applied or domain.applied_live
                 if mark is not None:
                     self.records[mark.name] = Record(mark.name, key, name, mark.generation, Phase.PLACED)
+                    self._note_addresses(mark)
+
+    def _note_addresses(self, mark: Applied) -> None:
+        """What its mark says a machine has, and no more."""
+        self.addresses = {known for known in self.addresses if known.vm != mark.name}
+        self.addresses |= {
+            AddressRecord(mark.name, nic.name, nic.network, nic.address)
+            for nic in mark.config.interfaces or ()
+            if nic.address and nic.network and nic.name
+        }
 
     def settle(self, desired: DesiredState, ticks: int = 3) -> Plan:
         """Plan and apply until nothing is left to do; returns the last plan, which is empty."""
@@ -229,18 +285,12 @@ class World:
         host = self.hosts[action.host]
         assert host.down is None, f"{action.id} on a host that does not answer"
         operation = action.operation
-        if isinstance(operation, ops.EnsureImage):
-            host.pools[operation.pool].add(operation.volume)
-        elif isinstance(operation, ops.CreateVolume):
-            backing = operation.backing
-            assert backing is None or backing in host.pools[operation.pool]
-            host.pools[operation.pool].add(operation.volume)
+        if type(operation) in ON_NETWORKS:
+            carry_out(host, operation)
+        elif type(operation) in ON_POOLS:
+            ON_POOLS[type(operation)](self, host, action)
         elif isinstance(operation, ops.Define):
             self._define(host, operation)
-        elif isinstance(operation, ops.DeleteVolume):
-            assert action.uid in operation.path, "only volumes that carry the machine's uid may go"
-            for volumes in host.pools.values():
-                volumes.discard(operation.path.rpartition("/")[2])
         elif isinstance(operation, ops.Undefine):
             if action.uid in host.domains:
                 assert not host.domains[action.uid].state.active, "undefined while it runs"
@@ -249,8 +299,30 @@ class World:
             del host.domains[action.uid]
         else:
             domain = host.domains[action.uid]
+            if isinstance(operation, (ops.Redefine, ops.Define)):
+                self._alone(operation.config)
             assert domain.applied is not None or isinstance(operation, ops.Mark), "a domain that is not ours"
-            _CHANGES[type(operation)](domain, operation)
+            CHANGES[type(operation)](domain, operation)
+
+    def users(self, volume: str) -> list[str]:
+        """Names of the domains that have a volume, on any host."""
+        return [
+            domain.config.name
+            for host in self.hosts.values()
+            for domain in host.domains.values()
+            for side in (domain.config, domain.live)
+            for disk in (side.disks if side else None) or ()
+            if disk.path.rpartition("/")[2] == volume
+        ]
+
+    def _alone(self, config: DomainConfig) -> None:
+        """Nobody else has a volume of this domain, running or not."""
+        mine = {disk.path for disk in config.disks or () if disk.volume and not disk.shared}
+        for host in self.hosts.values():
+            for key, domain in host.domains.items():
+                for side in (domain.config, domain.live) if key != config.uuid else ():
+                    both = mine & {disk.path for disk in (side.disks if side else None) or ()}
+                    assert not both, f"{both} would be in {config.name} and {domain.config.name}"
 
     def _define(self, host: SimHost, operation: ops.Define) -> None:
         config = resolved(operation.config)
@@ -262,6 +334,7 @@ class World:
                 assert not same_machine or key == config.uuid, f"{config.name} would exist twice"
                 same_name = other is host and domain.config.name == config.name
                 assert not same_name or key == config.uuid, f"{config.name} is taken on {host.host.name}"
+        self._alone(config)
         for disk in config.disks or ():
             if disk.path.startswith(POOL_PATH):
                 pool, volume = disk.path.removeprefix(f"{POOL_PATH}/").split("/")
@@ -271,144 +344,6 @@ class World:
             host.domains[config.uuid] = SimDomain(config, applied=operation.applied)
         else:
             known.config, known.persistent, known.applied = config, True, operation.applied
-
-
-def resolved(config: DomainConfig) -> DomainConfig:
-    """What libvirt makes of a definition: whatever was left open is chosen."""
-    machine = {"q35": "pc-q35-7.2", "pc": "pc-i440fx-7.2"}.get(config.machine or "pc", config.machine)
-    return replace(
-        config,
-        arch=config.arch or "x86_64",
-        machine=machine,
-        firmware=config.firmware or "bios",
-        console=config.console or "none",
-        autostart=bool(config.autostart),
-    )
-
-
-def _redefine(domain: SimDomain, operation: ops.Redefine) -> None:
-    wanted = resolved(operation.config)
-    config = domain.config
-    for path in operation.fields:
-        head, _, rest = path.partition("[")
-        if head == "metadata":
-            continue
-        if head == "disks":
-            config = replace(config, disks=_with_disk(config, wanted, rest.partition("]")[0]))
-        elif head == "interfaces":
-            config = replace(config, interfaces=_with_interface(config, wanted, rest.partition("]")[0]))
-        else:
-            config = replace(config, **{head: getattr(wanted, head)})
-    domain.config, domain.applied = config, operation.applied
-
-
-def _with_disk(config: DomainConfig, wanted: DomainConfig, label: str) -> tuple[DiskConfig, ...]:
-    disks = {disk.target: disk for disk in config.disks or ()}
-    chosen = next((disk for disk in wanted.disks or () if disk.name == label), None)
-    if chosen is None:
-        del disks[label]
-    else:
-        disks[chosen.target] = chosen
-    return tuple(sorted(disks.values(), key=lambda disk: (len(disk.target), disk.target)))
-
-
-def _with_interface(config: DomainConfig, wanted: DomainConfig, label: str) -> tuple[InterfaceConfig, ...]:
-    nics = {nic.mac: nic for nic in config.interfaces or ()}
-    chosen = next((nic for nic in wanted.interfaces or () if nic.name == label), None)
-    if chosen is None:
-        del nics[label]
-    else:
-        nics[chosen.mac] = chosen
-    return tuple(nics.values())
-
-
-def _start(domain: SimDomain, _operation: ops.Start) -> None:
-    if domain.live is None:
-        domain.live, domain.applied_live = replace(domain.config, autostart=None), domain.applied
-        domain.state, domain.state_reason = DomainState.RUNNING, "booted"
-
-
-def _stop(domain: SimDomain, _operation: ops.Stop) -> None:
-    domain.live, domain.applied_live = None, None
-    domain.state, domain.state_reason = DomainState.SHUT_OFF, "shutdown"
-
-
-def _live(domain: SimDomain) -> DomainConfig:
-    assert domain.live is not None, "a live change of a domain that does not run"
-    return domain.live
-
-
-def _set_live(name: str, value: Callable[[Any], Any]) -> Callable[[SimDomain, Any], None]:
-    def change(domain: SimDomain, operation: Any) -> None:
-        domain.live = replace(_live(domain), **{name: value(operation)})
-
-    return change
-
-
-def _attach_disk(domain: SimDomain, operation: ops.AttachDisk) -> None:
-    disks = _live(domain).disks or ()
-    assert operation.disk.target not in {disk.target for disk in disks}
-    assert operation.disk.path not in {disk.path for disk in disks}
-    both = sorted([*disks, operation.disk], key=lambda disk: (len(disk.target), disk.target))
-    domain.live = replace(_live(domain), disks=tuple(both))
-
-
-def _detach_disk(domain: SimDomain, operation: ops.DetachDisk) -> None:
-    left = tuple(disk for disk in _live(domain).disks or () if disk.target != operation.target)
-    domain.live = replace(_live(domain), disks=left)
-
-
-def _attach_interface(domain: SimDomain, operation: ops.AttachInterface) -> None:
-    nics = _live(domain).interfaces or ()
-    assert operation.interface.mac not in {nic.mac for nic in nics}
-    domain.live = replace(_live(domain), interfaces=(*nics, operation.interface))
-
-
-def _detach_interface(domain: SimDomain, operation: ops.DetachInterface) -> None:
-    left = tuple(nic for nic in _live(domain).interfaces or () if nic.mac != operation.mac)
-    domain.live = replace(_live(domain), interfaces=left)
-
-
-def _grow(domain: SimDomain, operation: ops.GrowDisk) -> None:
-    def grown(config: DomainConfig) -> DomainConfig:
-        disks = [
-            replace(d, size=operation.size) if d.target == operation.target else d for d in config.disks or ()
-        ]
-        return replace(config, disks=tuple(disks))
-
-    domain.config = grown(domain.config)
-    domain.live = grown(domain.live) if domain.live else None
-
-
-def _set_autostart(domain: SimDomain, operation: ops.SetAutostart) -> None:
-    domain.config = replace(domain.config, autostart=operation.autostart)
-
-
-def _mark(domain: SimDomain, operation: ops.Mark) -> None:
-    domain.applied = operation.applied
-    domain.applied_live = operation.applied if domain.live else None
-
-
-def _unmark(domain: SimDomain, _operation: ops.Unmark) -> None:
-    domain.applied = domain.applied_live = None
-
-
-_CHANGES: dict[type, Callable[[SimDomain, Any], None]] = {
-    ops.Redefine: _redefine,
-    ops.Start: _start,
-    ops.Stop: _stop,
-    ops.SetMemory: _set_live("memory", lambda operation: operation.memory),
-    ops.SetCpus: _set_live("cpus", lambda operation: operation.cpus),
-    ops.SetDescription: _set_live("description", lambda operation: operation.description),
-    ops.SetAutostart: _set_autostart,
-    ops.AttachDisk: _attach_disk,
-    ops.DetachDisk: _detach_disk,
-    ops.AttachInterface: _attach_interface,
-    ops.DetachInterface: _detach_interface,
-    ops.GrowDisk: _grow,
-    ops.Mark: _mark,
-    ops.Unmark: _unmark,
-}
 
 
 def adverse(actions: tuple[Action, ...]) -> tuple[Action, ...]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planner_world import World, desired_state
 
-from reconciler.imagekeeping import note_images, stale_images
+from reconciler.bookkeeping.images import note_images, stale_images
 from reconciler.model.config import ImagesConfig, LimitsConfig
 from reconciler.model.desired import DesiredState
 from reconciler.model.host import Pool

@@ -2,10 +2,12 @@
 
 Keys of a scenario (all optional but `expect`):
     hosts     host to settings (labels, maintenance, memory …)
-    types, images, templates
+    types, images, templates, pools, volumes, networks
+    first     what is on the hosts already, in order (see `_DEEDS`)
     was       machines that are desired first, and applied
     then      what somebody does to the hosts afterwards, in order (see `_DEEDS`)
     desired   machines that are desired now; the ones of `was` if left out
+    ticks     how many plans it takes until nothing is left to do (1)
     records   machine to [phase, host, uid number], instead of what applying `was` left
     expect    actions (ids in order), after (id to some that it waits for),
               changes (machine to verb, fields, deferred, drift, reason), blocked (machine to reason),
@@ -20,20 +22,41 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import network_world
 import pytest
 import yaml
-from planner_world import SimDomain, World, adverse, desired_state, resolved, uid
+from planner_world import OWNER, SimDomain, World, adverse, desired_state, resolved, uid
+from pydantic import TypeAdapter
 
 from reconciler.errors import LimitError
 from reconciler.model.config import LimitsConfig
 from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig
-from reconciler.model.host import HostStatus
-from reconciler.model.placement import Phase, Record
+from reconciler.model.host import HostStatus, Pool
+from reconciler.model.parts import (
+    CdromConfig,
+    FilesystemConfig,
+    GraphicsConfig,
+    IoLimits,
+    NumaCell,
+    Topology,
+)
+from reconciler.model.placement import Phase, Record, VolumeRecord, claim_name, copying_name, own_volume_name
 from reconciler.model.plan import PLAN_JSON, Blocked, Plan
 from reconciler.model.units import parse_size
 from reconciler.planner import Survey, check_limits
+from reconciler.planner.volumes import volume_uid
 
 CASES = Path(__file__).parents[2] / "cases" / "plan"
+HARDWARE: dict[str, TypeAdapter[Any]] = {
+    "topology": TypeAdapter(Topology),
+    "numa": TypeAdapter(tuple[NumaCell, ...]),
+    "graphics": TypeAdapter(tuple[GraphicsConfig, ...]),
+    "cdroms": TypeAdapter(tuple[CdromConfig, ...]),
+    "filesystems": TypeAdapter(tuple[FilesystemConfig, ...]),
+    **dict.fromkeys(
+        ("cpu_features", "pinning", "consoles", "host_devices", "boot"), TypeAdapter(tuple[str, ...])
+    ),
+}
 SIZES = ("memory", "max_memory", "size")
 
 
@@ -71,6 +94,8 @@ def test_scenario(case: Mapping[str, Any]) -> None:
     assert PLAN_JSON.validate_json(PLAN_JSON.dump_json(plan)).actions == plan.actions
     if "blocked" not in expect:
         world.apply(replace(plan, actions=adverse(plan.actions)))
+        for _ in range(case.get("ticks", 1) - 1):
+            world.apply(world.plan(now(case))[1])
         _, after = world.plan(now(case))
         assert [action.id for action in after.actions] == []
 
@@ -104,6 +129,9 @@ def run(case: Mapping[str, Any]) -> tuple[World, Plan, Survey]:
     world = World()
     for name, settings in case.get("hosts", {"lab1": {}}).items():
         world.add_host(name, **{key: size(key, value) for key, value in (settings or {}).items()})
+    for deed in case.get("first", []):
+        [(verb, arguments)] = deed.items()
+        _DEEDS[verb](world, arguments)
     if "was" in case:
         world.settle(desired_state(case["was"], **definitions(case, "was_")))
     for deed in case.get("then", []):
@@ -126,7 +154,7 @@ def now(case: Mapping[str, Any]) -> Any:
 def definitions(case: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {
         kind: case.get(prefix + kind, case.get(kind))
-        for kind in ("types", "images", "templates")
+        for kind in ("types", "images", "templates", "pools", "volumes", "networks")
         if prefix + kind in case or kind in case
     }
 
@@ -151,6 +179,8 @@ def altered(key: str, value: Any, config: DomainConfig) -> Any:
         return tuple(DiskConfig(**{k: size(k, v) for k, v in disk.items()}) for disk in value)
     if key == "interfaces":
         return tuple(InterfaceConfig(**nic) for nic in value)
+    if key in HARDWARE and value is not None:
+        return HARDWARE[key].validate_python(value)
     return size(key, value)
 
 
@@ -158,6 +188,8 @@ def alter_disk(world: World, arguments: Mapping[str, Any]) -> None:
     """Change attributes of the disk at a target."""
     domain = world.domain(arguments["domain"])
     values = {key: size(key, value) for key, value in arguments["set"].items()}
+    if "limits" in values:
+        values["limits"] = IoLimits(**values["limits"]) if values["limits"] else None
 
     def changed(config: DomainConfig) -> DomainConfig:
         disks = [replace(d, **values) if d.target == arguments["target"] else d for d in config.disks or ()]
@@ -237,6 +269,11 @@ def alias(world: World, arguments: Mapping[str, str]) -> None:
     world.hosts[host.name] = replace(of, host=host)
 
 
+def capable(world: World, arguments: Mapping[str, Any]) -> None:
+    """A host says what hardware it can give."""
+    world.hosts[arguments["host"]].hardware = frozenset(arguments["hardware"])
+
+
 def own(world: World, arguments: Mapping[str, str]) -> None:
     """It belongs to another installation."""
     domain = world.domain(arguments["domain"])
@@ -278,6 +315,69 @@ def pool(world: World, where: str) -> None:
     world.hosts[host].pools[name] = set()
 
 
+def share(world: World, pool: str) -> None:
+    """Every host sees the same bytes in the pool of this name."""
+    first = next(iter(world.hosts.values()))
+    for host in world.hosts.values():
+        host.pools[pool] = first.pools.setdefault(pool, set())
+        host.sizes = first.sizes
+
+
+def pool_state(world: World, arguments: Mapping[str, Any]) -> None:
+    """Change what a pool is: active, autostart, path, uuid."""
+    host, name = arguments["pool"].split("/")
+    world.hosts[host].described[name] = replace(world.hosts[host].described[name], **arguments["set"])
+
+
+def foreign_pool(world: World, arguments: Mapping[str, Any]) -> None:
+    """A pool that somebody else made."""
+    host, name = arguments["pool"].split("/")
+    fields = {"type": "dir", "path": f"/pool/{name}", "active": True, **arguments.get("is", {})}
+    world.hosts[host].pools[name] = set()
+    world.hosts[host].described[name] = Pool(
+        name, capacity=1 << 40, available=1 << 39, uuid="99999999-0000-4000-8000-000000000000", **fields
+    )
+
+
+def add_volume(world: World, arguments: Mapping[str, Any]) -> None:
+    """A `Volume` of ours in a pool, or a claim of one, by hand."""
+    uid_of = volume_uid(OWNER, arguments["volume"])
+    name = own_volume_name(arguments["volume"], uid_of, arguments.get("format", "qcow2"))
+    if "claim" in arguments:
+        name = claim_name(uid_of, uid(arguments["claim"]))
+    if arguments.get("copying"):
+        name = copying_name(uid_of)
+    host = world.hosts[arguments["host"]]
+    host.pools.setdefault(arguments.get("pool", "default"), set()).add(name)
+    host.sizes[name] = size("size", arguments.get("size", "1Gi"))
+
+
+def alien_volume(world: World, arguments: Mapping[str, Any]) -> None:
+    """A volume that another installation made, under a name like ours."""
+    name = own_volume_name(arguments["volume"], uid(800), "qcow2")
+    world.hosts[arguments["host"]].pools["default"].add(name)
+
+
+def lose_volume(world: World, arguments: Mapping[str, Any]) -> None:
+    """Somebody deletes a volume's file."""
+    for volumes in world.hosts[arguments["host"]].pools.values():
+        for name in [name for name in volumes if name.startswith(f"volume-{arguments['volume']}.")]:
+            volumes.remove(name)
+
+
+def note_volume(world: World, arguments: Mapping[str, str]) -> None:
+    """What the store knows of a volume."""
+    name = arguments["volume"]
+    world.volumes[name] = VolumeRecord(
+        name,
+        volume_uid(OWNER, name),
+        arguments["host"],
+        arguments.get("pool", "default"),
+        arguments.get("policy", "Retain"),
+        Phase(arguments.get("phase", "placed")),
+    )
+
+
 def hold(world: World, vm: str) -> None:
     world.held[vm] = Blocked(vm, "RetryLater", "it failed and is tried again in a minute")
 
@@ -294,8 +394,29 @@ def rename(world: World, arguments: Mapping[str, Any]) -> None:
     domain.config = replace(domain.config, name=arguments["to"])
 
 
+def alter_network(world: World, arguments: Mapping[str, Any]) -> None:
+    host, name = arguments["network"].split("/")
+    network_world.alter(world.hosts[host], name, arguments["set"])
+
+
+def lose_network(world: World, where: str) -> None:
+    host, name = where.split("/")
+    del world.hosts[host].networks[name]
+
+
+def foreign_network(world: World, arguments: Mapping[str, Any]) -> None:
+    host, name = arguments["network"].split("/")
+    network_world.foreign(world.hosts[host], name, arguments.get("active", True))
+
+
+def note(world: World, _argument: Any) -> None:
+    """The store learns what the marks prove."""
+    world.look()
+
+
 _DEEDS: dict[str, Callable[[World, Any], None]] = {
     "alter": alter,
+    "capable": capable,
     "alter_disk": alter_disk,
     "state": set_state,
     "undefine": undefine,
@@ -311,8 +432,19 @@ _DEEDS: dict[str, Callable[[World, Any], None]] = {
     "never_seen": never_seen,
     "lose_records": lose_records,
     "volume": volume,
+    "share": share,
+    "pool_state": pool_state,
+    "foreign_pool": foreign_pool,
+    "add_volume": add_volume,
+    "alien_volume": alien_volume,
+    "lose_volume": lose_volume,
+    "note_volume": note_volume,
     "pool": pool,
     "hold": hold,
     "interrupt": interrupt,
     "rename": rename,
+    "alter_network": alter_network,
+    "lose_network": lose_network,
+    "foreign_network": foreign_network,
+    "note": note,
 }

@@ -155,6 +155,8 @@ class Engine:
             bookkeeping.never_seen(store, fleet),
             dead={vm: record for vm, record in store.records().items() if vm not in records},
             volumes=bookkeeping.living_volumes(store, fleet),
+            claims=store.claims(),
+            dead_hosts=frozenset(bookkeeping.dead_hosts(store, fleet)),
             addresses=store.addresses(),
             stale_images=bookkeeping.stale_images(store, rooms.config.images, self._clock()),
         )

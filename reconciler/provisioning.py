@@ -140,20 +140,24 @@ class Provisioning:
         self._store.add_events(Event(now, "ProvisionInterrupted", told, one.vm, "", True) for one in records)
 
     def _carry_out(self, task: ProvisionTask) -> None:
+        result = ProvisionResult(False, "InternalError", "a mistake in reconciler: its log tells more")
         try:
             with self._places:
-                if self._closed:
-                    return
-                result = self._run(task)
-            if result.ok:
-                self._note(task, DONE, result.reason, result.message)
-            else:
-                told = f"{result.message}; `reconciler retry {task.vm.name}` runs it again"
-                self._note(task, FAILED, result.reason, told)
-        finally:
+                if not self._closed:
+                    result = self._run(task)
+        finally:  # whatever happened: without a word about it everybody would wait for ever
+            if not self._closed:
+                self._ended(task, result)
             with self._lock:
                 self._open -= 1
         self._on_change(task.domain.host)
+
+    def _ended(self, task: ProvisionTask, result: ProvisionResult) -> None:
+        if result.ok:
+            self._note(task, DONE, result.reason, result.message)
+        else:
+            told = f"{result.message}; `reconciler retry {task.vm.name}` runs it again"
+            self._note(task, FAILED, result.reason, told)
 
     def _note(self, task: ProvisionTask, state: str, reason: str, message: str) -> None:
         now, name = self._clock(), task.vm.name

@@ -7,13 +7,14 @@ where a secret should be, never what was found there.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reconciler.errors import SecretError
+from reconciler.model.config import SecretsConfig
 from reconciler.model.guest import SecretRef
 from reconciler.settings import environment_variable
 
@@ -25,28 +26,47 @@ class SecretReader:
 
     Args:
         base: Folder that relative paths start at.
-        vault_password_file: As for ``ansible-vault``: a file, or a program that prints it.
+        config: Which secrets manifests may refer to, and the password of vaults.
     """
 
-    def __init__(self, base: Path, vault_password_file: str | None = None) -> None:
+    def __init__(self, base: Path, config: SecretsConfig) -> None:
         self._base = base
-        self._password_file = vault_password_file
+        self._config = config
+        self._password_file = config.vault_password_file
 
     def __call__(self, ref: SecretRef) -> str:
         """The text of a secret.
 
         Raises:
-            SecretError: It is not there, or cannot be read.
+            SecretError: No manifest may refer to it, it is not there, or it cannot be read.
         """
         if ref.env is not None:
+            self._require_variable(ref.env, ref)
             return _variable(ref)
         if ref.file is not None:
             return self._file(ref.file, ref)
         return self._vault(ref)
 
-    def _file(self, path: str, ref: SecretRef) -> str:
+    def _require_variable(self, name: str, ref: SecretRef) -> None:
+        for allowed in self._config.env:
+            if name == allowed or (allowed.endswith("*") and name.startswith(allowed[:-1])):
+                return
+        raise _forbidden(ref, "env", self._config.env)
+
+    def _allowed(self, path: str, ref: SecretRef) -> Path:
+        """Where a file truly lies, which is in a place for secrets: neither ``..`` nor a link leads out."""
         try:
-            with (self._base / path).open("rb") as file:
+            found = (self._base / path).resolve()
+            if any(found.is_relative_to((self._base / one).resolve()) for one in self._config.files):
+                return found
+        except (OSError, RuntimeError, ValueError):  # links in a circle; a name that no file can have
+            pass
+        raise _forbidden(ref, "files", self._config.files)
+
+    def _file(self, path: str, ref: SecretRef) -> str:
+        found = self._allowed(path, ref)
+        try:
+            with found.open("rb") as file:
                 content = file.read(_LARGEST + 1)
         except OSError as error:
             raise SecretError(
@@ -99,6 +119,14 @@ class SecretReader:
             ) from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise SecretError(f"{ref} is not there: the vault is no YAML") from None
+
+
+def _forbidden(ref: SecretRef, field: str, allowed: Sequence[str]) -> SecretError:
+    """The same words whether it is there or not."""
+    return SecretError(
+        f"{ref} is no secret that a manifest may refer to",
+        hint=f"secrets.{field} in reconciler.yaml says which are: {', '.join(allowed) or 'none'}",
+    )
 
 
 def _variable(ref: SecretRef) -> str:

@@ -5,7 +5,7 @@ nothing to do leaves the database alone.
 """
 
 from reconciler.bookkeeping.guests import Looks, look_at_guests, note_guests
-from reconciler.bookkeeping.hosts import living_records, never_seen, note_hosts
+from reconciler.bookkeeping.hosts import dead_hosts, living_records, never_seen, note_hosts
 from reconciler.bookkeeping.images import NOTED_EVERY, note_images, stale_images
 from reconciler.bookkeeping.machines import note_conditions, note_whereabouts, whereabouts
 from reconciler.bookkeeping.results import events_of, note_results, retries_of, wish
@@ -16,6 +16,7 @@ __all__ = [
     "NOTED_EVERY",
     "Looks",
     "begin",
+    "dead_hosts",
     "events_of",
     "finish",
     "interrupted",

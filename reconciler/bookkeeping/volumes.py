@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from reconciler.bookkeeping.hosts import dead_hosts
 from reconciler.model.host import Fleet
-from reconciler.model.operations import CreateVolume
-from reconciler.model.placement import Phase, VolumeRecord, copying_name
+from reconciler.model.operations import ClaimVolume, CreateVolume
+from reconciler.model.placement import ClaimRecord, Phase, VolumeRecord, claim_name, copying_name
 from reconciler.model.plan import Plan
 from reconciler.model.storage import DeletionPolicy
 from reconciler.planner import Survey
+from reconciler.planner.diff import mark_of
+from reconciler.planner.resources.claims import claims_of
 from reconciler.planner.resources.pools import short_of_space
 from reconciler.planner.volumes import Home, volume_uid
 from reconciler.store.base import Store
@@ -37,7 +39,10 @@ def with_warnings(survey: Survey, fleet: Fleet) -> Fleet:
 
 
 def promise_volumes(store: Store, plan: Plan) -> None:
-    """Remember where volumes are about to be made: after a crash they are made there and nowhere else."""
+    """Remember where volumes are about to be made and who is about to claim one.
+
+    After a crash they are made there and nowhere else, and a claim is known to be ours.
+    """
     known = store.volumes()
     promised = []
     for action in plan.actions:
@@ -49,6 +54,11 @@ def promise_volumes(store: Store, plan: Plan) -> None:
         policy = before.policy if before is not None else str(DeletionPolicy.RETAIN)
         promised.append(VolumeRecord(name, action.uid, action.host, operation.pool, policy, Phase.INTENDED))
     store.put_volumes(promised)
+    store.put_claims(
+        ClaimRecord(action.operation.volume_uid, action.uid, action.host, action.operation.pool)
+        for action in plan.actions
+        if isinstance(action.operation, ClaimVolume)
+    )
 
 
 def note_volumes(store: Store, survey: Survey) -> None:
@@ -56,6 +66,9 @@ def note_volumes(store: Store, survey: Survey) -> None:
     write, forget = seen_volumes(survey)
     store.put_volumes(write)
     store.delete_volumes(forget)
+    claimed, released = seen_claims(survey)
+    store.put_claims(claimed)
+    store.delete_claims(released)
 
 
 def seen_volumes(survey: Survey) -> tuple[list[VolumeRecord], list[str]]:
@@ -76,6 +89,29 @@ def seen_volumes(survey: Survey) -> tuple[list[VolumeRecord], list[str]]:
         if name not in desired and name not in found and _provably_gone(survey, record)
     ]
     return write, forget
+
+
+def seen_claims(survey: Survey) -> tuple[list[ClaimRecord], list[ClaimRecord]]:
+    """Claims of our machines that are shown, and those that a machine's own host shows no longer."""
+    situation = survey.situation
+    write = []
+    for uid, users in survey.index.volume_users.items():
+        pools = {home.host: home.pool for home in survey.index.homes.get(uid, ())}
+        for user in users:
+            pool = pools.get(user.host)
+            if pool is None or mark_of(user) is None:
+                continue
+            if user.uuid in claims_of(situation.fleet[user.host].pools[pool], uid):
+                write.append(ClaimRecord(uid, user.uuid, user.host, pool))
+    return write, [one for one in situation.claims - frozenset(write) if _is_released(survey, one)]
+
+
+def _is_released(survey: Survey, claim: ClaimRecord) -> bool:
+    host = survey.observed.get(claim.host) if survey.situation.known(claim.host) else None
+    pool = host.pools.get(claim.pool) if host is not None else None
+    if host is None or pool is None or not pool.active or claim.machine in host.domains:
+        return False
+    return claim_name(claim.volume, claim.machine) not in pool.volumes
 
 
 def _record(survey: Survey, homes: tuple[Home, ...]) -> VolumeRecord:

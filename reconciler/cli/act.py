@@ -146,6 +146,8 @@ def change(app: App, manner: Manner, wanted: Change) -> int:
     if not manner.apply:
         wanted.draft.source().read()  # what is not valid is not saved
         return _saved_only(app, manner, wanted, _save(app, manner, wanted))
+    if daemon_holds(app.store):
+        return _left_to_the_daemon(app, manner, wanted)
     with (
         _held(app, wanted.message, "with --no-apply only the desired state is changed"),
         app.engine() as engine,
@@ -169,6 +171,18 @@ def change(app: App, manner: Manner, wanted: Change) -> int:
             )
         tick = engine.carry_out_part(look, now, on_progress=Reporter(len(now.actions)))
         return _told(engine, manner, wanted.vm, tick, saved)
+
+
+def _left_to_the_daemon(app: App, manner: Manner, wanted: Change) -> int:
+    """Show what the change will do, ask, and save it: the daemon looks at the desired state all the time."""
+    with app.engine() as engine:
+        planned = Engine(replace(engine.rooms, source=wanted.draft.source()), app.state_dir).look()
+        part = only(planned.plan, wanted.vm)
+        _require_possible(part, wanted.vm)
+        if not _agreed(app, manner, part, saves=not wanted.draft.changes_nothing):
+            return FAILED
+        app.store.clear_retries([wanted.vm])  # who says it anew does not want to wait
+    return _saved_only(app, manner, wanted, _save(app, manner, wanted))
 
 
 def act(app: App, manner: Manner, request: Request) -> int:

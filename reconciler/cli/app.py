@@ -170,7 +170,7 @@ class App:
                         self.inventory_paths,
                         self.state_dir,
                         self._hooks(),
-                        SecretReader(self.loaded.base, config.secrets.vault_password_file),
+                        SecretReader(self.loaded.base, config.secrets),
                     ),
                     store=self.store,
                     prober=prober,

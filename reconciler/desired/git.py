@@ -132,7 +132,14 @@ class GitTree:
             raise _repository_error(self.root, error) from error
         target.mkdir(mode=0o700, parents=True)
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(target, filter="data")
+            for member in tar.getmembers():
+                # git keeps '..' out of its trees; symbolic links may lead anywhere, and are left out.
+                if member.isfile():
+                    path = target / inside(member.name)
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    content = tar.extractfile(member)
+                    path.write_bytes(content.read() if content is not None else b"")
+                    path.chmod(0o700 if member.mode & 0o100 else 0o600)
         return target
 
     def fetch(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -153,12 +153,19 @@ class ProvisionConfig(Manifest):
 
 
 class SecretsConfig(Manifest):
-    """How secrets that manifests refer to are read.
+    """Which secrets manifests may refer to, and how those are read.
+
+    Whoever writes manifests reads what a secret holds, inside of a machine: so not every file that the daemon
+    can read is one, nor every variable of its environment.
 
     Attributes:
+        files: Folders, and single files, in which secrets and vaults lie; symbolic links do not lead out.
+        env: Variables that are secrets: names, or the beginnings of names with ``*`` behind them.
         vault_password_file: Password of Ansible vaults: a file, or a program that prints it.
     """
 
+    files: tuple[Annotated[str, Field(min_length=1)], ...] = ("/etc/reconciler/secrets",)
+    env: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?$")], ...] = ("RECONCILER_SECRET_*",)
     vault_password_file: str | None = None
 
 

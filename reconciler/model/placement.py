@@ -224,6 +224,23 @@ class VolumeRecord:
     phase: Phase
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """A claim that this installation made in a pool that several hosts see; others may be another's.
+
+    Attributes:
+        volume: Uid of the volume.
+        machine: Uid of the machine.
+        host: Where the machine is or was to be.
+        pool: Where the claim lies.
+    """
+
+    volume: str
+    machine: str
+    host: str
+    pool: str
+
+
 def on_host(kind: str, name: str, host: str) -> str:
     """The key of an object on a host, as it stands for ``vm`` in changes, actions and events."""
     return f"{kind}/{name}@{host}"

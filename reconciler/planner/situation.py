@@ -11,7 +11,7 @@ from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import IPAddress, Network
-from reconciler.model.placement import AddressRecord, ImageKey, Record, VolumeRecord, parse_volume_name
+from reconciler.model.placement import AddressRecord, ClaimRecord, ImageKey, Record, VolumeRecord, parse_volume_name
 from reconciler.model.plan import Blocked
 from reconciler.model.status import Condition
 from reconciler.model.storage import Image
@@ -33,6 +33,8 @@ class Situation:
         held: Machines that must wait before they are tried again, with what to tell people.
         dead: What was on record of machines whose host an operator declared dead; not in `records`.
         volumes: What the store knows of volumes, by name, but for those on a host declared dead.
+        claims: The claims of volumes that we made.
+        dead_hosts: Hosts that an operator declared dead, and that still do not answer.
         addresses: What the store knows of machines' addresses.
         stale_images: Volumes of images that we brought, and that nothing needed for long.
     """
@@ -46,6 +48,8 @@ class Situation:
     held: Mapping[str, Blocked] = field(default_factory=dict)
     dead: Mapping[str, Record] = field(default_factory=dict)
     volumes: Mapping[str, VolumeRecord] = field(default_factory=dict)
+    claims: frozenset[ClaimRecord] = frozenset()
+    dead_hosts: frozenset[str] = frozenset()
     addresses: frozenset[AddressRecord] = frozenset()
     stale_images: frozenset[ImageKey] = frozenset()
 

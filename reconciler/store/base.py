@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from reconciler.errors import StoreError
-from reconciler.model.placement import AddressRecord, ImageKey, Record, VolumeRecord
+from reconciler.model.placement import AddressRecord, ClaimRecord, ImageKey, Record, VolumeRecord
 from reconciler.model.plan import ActionResult
 from reconciler.model.readiness import GuestRecord, ProvisionRecord
 from reconciler.model.request import Request, RequestOutcome, RequestRecord
@@ -170,6 +170,15 @@ class Store(Protocol):
 
     def delete_volumes(self, volumes: Iterable[str]) -> None:
         """Forget volumes; those not on record are ignored."""
+
+    def claims(self) -> frozenset[ClaimRecord]:
+        """The claims that this installation made."""
+
+    def put_claims(self, records: Iterable[ClaimRecord]) -> None:
+        """Remember claims; one that is known costs nothing."""
+
+    def delete_claims(self, records: Iterable[ClaimRecord]) -> None:
+        """Forget claims; those not on record are ignored."""
 
     # The journal of an apply
 

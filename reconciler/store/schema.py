@@ -199,6 +199,15 @@ volumes = Table(
     Column("phase", String, nullable=False),
 )
 
+claims = Table(
+    "claims",
+    METADATA,
+    Column("volume", String, primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("host", Words, nullable=False),
+    Column("pool", Words, nullable=False),
+)
+
 requests = Table(
     "requests",
     METADATA,

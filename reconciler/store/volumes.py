@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, select
 
-from reconciler.model.placement import Phase, VolumeRecord
+from reconciler.model.placement import ClaimRecord, Phase, VolumeRecord
 from reconciler.store import schema
 from reconciler.store.session import Session, as_row, delete_rows, replace_rows
 
@@ -35,6 +35,33 @@ class Volumes(Session):
             with self._writing() as connection:
                 delete_rows(connection, schema.volumes, gone)
                 self._forget("volumes")
+
+    def claims(self) -> frozenset[ClaimRecord]:
+        """See `Store.claims`."""
+        return self._snapshot("claims", _load_claims)
+
+    def put_claims(self, records: Iterable[ClaimRecord]) -> None:
+        """See `Store.put_claims`."""
+        new = frozenset(records) - self.claims()
+        if new:
+            with self._writing() as connection:
+                replace_rows(connection, schema.claims, map(as_row, new))
+                self._forget("claims")
+
+    def delete_claims(self, records: Iterable[ClaimRecord]) -> None:
+        """See `Store.delete_claims`."""
+        gone = [{"volume": one.volume, "machine": one.machine} for one in self.claims() & frozenset(records)]
+        if gone:
+            with self._writing() as connection:
+                delete_rows(connection, schema.claims, gone)
+                self._forget("claims")
+
+
+def _load_claims(connection: Connection) -> frozenset[ClaimRecord]:
+    return frozenset(
+        ClaimRecord(row.volume, row.machine, row.host, row.pool)
+        for row in connection.execute(select(schema.claims))
+    )
 
 
 def _load(connection: Connection) -> Mapping[str, VolumeRecord]:

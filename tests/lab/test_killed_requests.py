@@ -1,4 +1,4 @@
-"""kill -9 of the daemon in the middle of what it was asked for: told as failed, and never done twice."""
+"""The daemon is killed amid what it was asked for, and people change their mind: nothing is done twice."""
 
 from __future__ import annotations
 
@@ -116,3 +116,25 @@ def test_what_nobody_had_begun_waits_for_the_next_daemon(stage: Stage) -> None:
     stage.do_daemon("start")
     stage.expect({"events": ["RequestDone .*restart web"], "plan": "empty"}, PATIENCE)
     assert _boots(stage) == before + 1
+
+
+def test_who_interrupts_the_command_takes_it_back(stage: Stage) -> None:
+    stage.do_daemon("start")
+    stage.expect({"daemon_says": ["as it shall be"]}, PATIENCE)
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGSTOP)
+    before = _boots(stage)
+    argv = [sys.executable, "-m", "reconciler.cli.main", "restart", "web", "--yes", "--config"]
+    command = subprocess.Popen([*argv, str(stage.config)], stderr=subprocess.PIPE, text=True)
+    try:
+        assert command.stderr is not None
+        assert any("the daemon is asked" in line for line in command.stderr)
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=PATIENCE)
+        assert (command.returncode, "Taken back: nothing was done" in err) == (130, True), err
+    finally:
+        command.kill()
+        stage.daemon.send_signal(signal.SIGCONT)
+    assert _last(stage).state is RequestState.CANCELLED
+    stage.do_daemon("stop")
+    assert _boots(stage) == before

@@ -22,7 +22,9 @@ class InstallationVerbs:
         """
         if "first" not in self.installations:
             self.installations["first"] = (self.folder, self.machines, self.objects)
-        self.folder, self.machines, self.objects = self.installations.get(name, (self.folder / name, {}, {}))
+        self.folder, self.machines, self.objects = self.installations.get(
+            name, (self.installations["first"][0] / name, {}, {})
+        )
         if name in self.installations:
             return
         self.installations[name] = (self.folder, self.machines, self.objects)

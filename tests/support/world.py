@@ -38,7 +38,7 @@ for folder in small fast pools; do
 done 2>/dev/null
 find {POOL} -mindepth 1 -delete
 find /var/lib/libvirt/shared -mindepth 1 -delete 2>/dev/null
-while umount -q /usr/bin/qemu-img; do :; done
+while umount -q -l /usr/bin/qemu-img; do :; done
 rm -f /run/slow
 if [ -S /run/openvswitch/db.sock ]; then
     for bridge in $(ovs-vsctl list-br); do ovs-vsctl del-br $bridge; done

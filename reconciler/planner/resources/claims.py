@@ -28,7 +28,10 @@ def has_volume(config: DomainConfig | None, volume: str) -> bool:
 
 
 def provably_gone(survey: Survey, uid: str, volume: str) -> bool:
-    """True if no domain with this UUID can have the volume any more."""
+    """True if no domain with this UUID can have the volume any more.
+
+    A claim that we did not make is somebody's: another installation's machine may run where we do not look.
+    """
     situation = survey.situation
     for host in survey.index.hosts:
         domain = host.observed.domains.get(uid)
@@ -39,7 +42,8 @@ def provably_gone(survey: Survey, uid: str, volume: str) -> bool:
         return situation.known(record.host)
     if any(dead.uid == uid for dead in situation.dead.values()):
         return True
-    return all(situation.known(host) for host in situation.hosts)
+    made = (one for one in situation.claims if (one.volume, one.machine) == (volume, uid))
+    return any(situation.known(one.host) or one.host in situation.dead_hosts for one in made)
 
 
 def mend_claims(survey: Survey, key: str, homes: Sequence[Home]) -> Outcome:

@@ -23,7 +23,7 @@ from reconciler.model.operations import (
     Stop,
     Undefine,
 )
-from reconciler.model.placement import is_machine
+from reconciler.model.placement import copying_name, is_machine
 from reconciler.model.plan import Action, Blocked, Impact
 from reconciler.planner.diff import mark_of
 from reconciler.planner.outcome import Outcome
@@ -196,7 +196,7 @@ class _Handover:
         )
         if here is None and homes:
             return Blocked(vm, "VolumeElsewhere", f"its volume {name}: {elsewhere(homes[0], host)}", host)
-        if here is None and key not in self.made:
+        if (here is None or self._half_made(homes, volume.uid)) and key not in self.made:
             refusal = self.refused.get(key)
             reason, told = (
                 (refusal.reason, refusal.message) if refusal else ("VolumeMissing", "it is not there")
@@ -215,6 +215,11 @@ class _Handover:
                 if self._shared_pool(here) is not None:
                     taking.after.append(_release_id(release.machine, name))
         return self._claim(vm, uid, host, volume, here, taking)
+
+    def _half_made(self, homes: Sequence[Home], uid: str) -> bool:
+        """True of one that is to be made anew: what a machine wrote to it by then would be lost."""
+        marker = copying_name(uid)
+        return all(marker in self.situation.fleet[one.host].pools[one.pool].volumes for one in homes)
 
     def _seen_by_others(self, homes: Sequence[Home], host: str, volume: Attached) -> Home | None:
         """The same place on this host: in a pool that is shared, a host may not have looked for long."""

@@ -82,11 +82,10 @@ class _Volume:
     def _existing(self, homes: Sequence[Home]) -> Outcome:
         home = homes[0]
         pool = self._pool(home)
-        if len(homes) > 1 and not all(is_shared(self.situation.desired, self._pool(one)) for one in homes):
-            places = ", ".join(f"{one.host}/{one.pool}" for one in homes)
+        if _apart(self.situation, homes):
             raise _WaitError(
                 "DuplicateVolume",
-                f"it lies in several places: {places}. None is touched: find out which one is right and "
+                f"it lies in several places: {_places(homes)}. None is touched: find out which one is right and "
                 "remove the others, or declare the pool with shared: true if they are one and the same",
                 home.host,
             )
@@ -325,13 +324,20 @@ def _surplus(survey: Survey) -> Iterator[Outcome]:
         if record is None or record.uid != uid or record.policy != DeletionPolicy.DELETE:
             continue
         if home.host not in survey.same:
-            yield _leaving(survey, home, survey.index.volume_users.get(uid, ()))
+            yield _leaving(survey, homes, survey.index.volume_users.get(uid, ()))
 
 
-def _leaving(survey: Survey, home: Home, users: Iterable[ObservedDomain]) -> Outcome:
-    situation, key = survey.situation, f"Volume/{home.volume}"
+def _leaving(survey: Survey, homes: Sequence[Home], users: Iterable[ObservedDomain]) -> Outcome:
+    situation, home = survey.situation, homes[0]
+    key = f"Volume/{home.volume}"
     if key in situation.held:
         return Outcome(blocked=situation.held[key])
+    if _apart(situation, homes):
+        message = (
+            f"it is no longer declared, and lies in several places: {_places(homes)}. None is deleted: "
+            "`reconciler discard` deletes the one that you name"
+        )
+        return Outcome(blocked=Blocked(key, "DuplicateVolume", message, home.host))
     user = next(iter(users), None)
     if user is not None:
         message = (
@@ -347,6 +353,16 @@ def _leaving(survey: Survey, home: Home, users: Iterable[ObservedDomain]) -> Out
     steps.add(DiscardVolume(home.pool, home.file), reason, Impact.DESTROY)
     change = Change(key, home.uid, home.host, Verb.DELETE, Impact.DESTROY, reason)
     return Outcome(change, tuple(steps.actions))
+
+
+def _apart(situation: Situation, homes: Sequence[Home]) -> bool:
+    """True of bytes in several places, which are not one and the same seen by several hosts."""
+    pools = (situation.fleet[one.host].pools[one.pool] for one in homes)
+    return len(homes) > 1 and not all(is_shared(situation.desired, pool) for pool in pools)
+
+
+def _places(homes: Sequence[Home]) -> str:
+    return ", ".join(f"{one.host}/{one.pool}" for one in homes)
 
 
 def silent_sharers(situation: Situation, pool: Pool) -> list[str]:

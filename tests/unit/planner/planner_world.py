@@ -25,6 +25,7 @@ from reconciler.model.network import Network
 from reconciler.model.placement import (
     AddressRecord,
     Candidate,
+    ClaimRecord,
     Decision,
     Phase,
     Record,
@@ -197,6 +198,8 @@ class World:
     held: dict[str, Blocked] = field(default_factory=dict)
     dead: dict[str, Record] = field(default_factory=dict)
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
+    claims: set[ClaimRecord] = field(default_factory=set)
+    dead_hosts: set[str] = field(default_factory=set)
     addresses: set[AddressRecord] = field(default_factory=set)
 
     def add_host(self, name: str, **settings: Any) -> SimHost:
@@ -218,6 +221,8 @@ class World:
             held=dict(self.held),
             dead=dict(self.dead),
             volumes=dict(self.volumes),
+            claims=frozenset(self.claims),
+            dead_hosts=frozenset(self.dead_hosts),
             addresses=frozenset(self.addresses),
         )
 

@@ -40,7 +40,15 @@ from reconciler.model.parts import (
     NumaCell,
     Topology,
 )
-from reconciler.model.placement import Phase, Record, VolumeRecord, claim_name, copying_name, own_volume_name
+from reconciler.model.placement import (
+    ClaimRecord,
+    Phase,
+    Record,
+    VolumeRecord,
+    claim_name,
+    copying_name,
+    own_volume_name,
+)
 from reconciler.model.plan import PLAN_JSON, Blocked, Plan
 from reconciler.model.units import parse_size
 from reconciler.planner import Survey, check_limits
@@ -256,6 +264,7 @@ def declare_dead(world: World, host: str) -> None:
     """It burnt down, and an operator says so."""
     down(world, host)
     world.hosts[host].domains = {}
+    world.dead_hosts.add(host)
     world.dead = {vm: record for vm, record in world.records.items() if record.host == host}
     world.records = {vm: record for vm, record in world.records.items() if record.host != host}
 
@@ -345,6 +354,10 @@ def add_volume(world: World, arguments: Mapping[str, Any]) -> None:
     name = own_volume_name(arguments["volume"], uid_of, arguments.get("format", "qcow2"))
     if "claim" in arguments:
         name = claim_name(uid_of, uid(arguments["claim"]))
+        if arguments.get("ours"):
+            world.claims.add(
+                ClaimRecord(uid_of, uid(arguments["claim"]), arguments["host"], arguments["pool"])
+            )
     if arguments.get("copying"):
         name = copying_name(uid_of)
     host = world.hosts[arguments["host"]]

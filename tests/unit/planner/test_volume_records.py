@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from planner_world import OWNER, World, desired_state
 
+from reconciler.bookkeeping.volumes import seen_volumes, with_warnings
 from reconciler.model.placement import Phase, VolumeRecord, copying_name, own_volume_name
 from reconciler.planner import survey
 from reconciler.planner.volumes import volume_uid
-from reconciler.bookkeeping.volumes import seen_volumes, with_warnings
 
 UID = volume_uid(OWNER, "data")
 FILE = own_volume_name("data", UID, "qcow2")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.model.operations import CreateVolume
-from reconciler.model.placement import Phase, VolumeRecord
+from reconciler.bookkeeping.volumes import living_volumes, promise_volumes
+from reconciler.model.operations import ClaimVolume, CreateVolume
+from reconciler.model.placement import ClaimRecord, Phase, VolumeRecord
 from reconciler.model.plan import Action, Impact, Plan
 from reconciler.store.sql import open_store
-from reconciler.bookkeeping.volumes import living_volumes, promise_volumes
 
 RECORD = VolumeRecord("data", "11111111-0000-4000-8000-000000000001", "h1", "fast", "Delete", Phase.PLACED)
 
@@ -38,6 +38,22 @@ def test_a_promise_keeps_the_policy_that_is_known(tmp_path: Path) -> None:
         "new": VolumeRecord("new", RECORD.uid, "h2", "slow", "Retain", Phase.INTENDED),
     }
     store.close()
+
+
+def test_a_claim_is_known_to_be_ours_before_it_is_made(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    claim = ClaimVolume("nas", RECORD.uid)
+    plan = Plan("r", (), (Action("a/claim-volume/d", "h1", "a", "uid-a", claim, Impact.NONE, "new"),))
+    promise_volumes(store, plan)
+    store.close()
+    again = open_store(tmp_path)
+    mine = ClaimRecord(RECORD.uid, "uid-a", "h1", "nas")
+    assert again.claims() == {mine}
+    again.delete_claims([replace(mine, machine="other")])
+    assert again.claims() == {mine}
+    again.delete_claims([mine])
+    assert again.claims() == frozenset()
+    again.close()
 
 
 def _made(volume: str, host: str) -> Action:

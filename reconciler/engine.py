@@ -28,7 +28,7 @@ from reconciler.observed.fleet import Observer
 from reconciler.planner import Memo, Situation, Survey, check_limits, conditions, make_plan, survey
 from reconciler.planner.hold import hold
 from reconciler.planner.stale import difference
-from reconciler.provisioning import Provisioning, due
+from reconciler.provisioning import Provisioning, due, interrupt
 from reconciler.push.orphans import wait_for_orphans
 from reconciler.push.pusher import Pusher
 from reconciler.store.base import Store, Subject
@@ -212,11 +212,14 @@ class Engine:
             self.provision(look)
         return Tick(look, results, time.monotonic() - started)
 
-    def provision(self, look: Look) -> None:
-        """Begin the playbooks of machines that are ready, each once, in the background."""
-        if self.rooms.provisioning is not None:
-            begun = self.rooms.store.provisions()
-            self.rooms.provisioning.begin(due(look.survey, look.guests, begun, look.plan.revision))
+    def provision(self, look: Look) -> bool:
+        """Begin the playbooks of machines that are ready, each once, in the background. True if any runs."""
+        provisioning = self.rooms.provisioning
+        if provisioning is None:
+            return False
+        begun = self.rooms.store.provisions()
+        provisioning.begin(due(look.survey, look.guests, begun, look.plan.revision))
+        return provisioning.busy
 
     def carry_out_part(
         self, look: Look, part: Plan, *, one_off: bool = False, on_progress: Progress = lambda _: None
@@ -293,8 +296,7 @@ class Engine:
                 "workers of an apply that was interrupted are still at work on a host",
                 hint="wait for them, or end the ansible-playbook processes that they belong to",
             )
-        if self.rooms.provisioning is not None:
-            self.rooms.provisioning.recover()
+        interrupt(store, self._clock())
         for run in unfinished:
             store.add_events([bookkeeping.interrupted(run, self._clock())])
             store.finish_run(run.id)

@@ -81,6 +81,19 @@ def due(
             yield task
 
 
+def interrupt(store: Store, now: float) -> None:
+    """What a process that is gone was running was interrupted; nobody knows how far it came.
+
+    Call it only while holding the store.
+    """
+    lost = [record for record in store.provisions().values() if record.state == RUNNING]
+    told = "it was interrupted: the process that ran it ended; `reconciler retry` runs it again"
+    store.put_provisions(
+        replace(one, state=FAILED, reason="Interrupted", message=told, at=now) for one in lost
+    )
+    store.add_events(Event(now, "ProvisionFailed", told, one.vm, "", True) for one in lost)
+
+
 class Provisioning:
     """Begins playbooks and remembers how they went.
 
@@ -129,15 +142,6 @@ class Provisioning:
     def close(self) -> None:
         """Begin no more. What is being run goes on to its end, or to the end of the process."""
         self._closed = True
-
-    def recover(self) -> None:
-        """After a crash: what was being run then was interrupted. Nobody knows how far it came."""
-        now = self._clock()
-        lost = [record for record in self._store.provisions().values() if record.state == RUNNING]
-        told = "it was interrupted: the process that ran it ended; `reconciler retry` runs it again"
-        records = [replace(one, state=FAILED, reason="Interrupted", message=told, at=now) for one in lost]
-        self._store.put_provisions(records)
-        self._store.add_events(Event(now, "ProvisionInterrupted", told, one.vm, "", True) for one in records)
 
     def _carry_out(self, task: ProvisionTask) -> None:
         result = ProvisionResult(False, "InternalError", "a mistake in reconciler: its log tells more")

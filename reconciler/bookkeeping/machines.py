@@ -45,7 +45,6 @@ _NO_NEWS = frozenset({"Waiting"})
 
 _BAD = {
     "Ready": ConditionStatus.FALSE,
-    "Provisioned": ConditionStatus.FALSE,
     "RestartRequired": ConditionStatus.TRUE,
     "ReplaceRequired": ConditionStatus.TRUE,
 }

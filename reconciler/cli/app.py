@@ -189,9 +189,7 @@ class App:
         self, source: Source | LastGood, observer: Observer, on_change: Callable[[str], None] | None
     ) -> Provisioning:
         config, base = self.loaded.config, self.loaded.base
-        provisioner = Provisioner(
-            config.provision, base, self.state_dir, config.secrets.vault_password_file
-        )
+        provisioner = Provisioner(config.provision, base, self.state_dir, config.secrets.vault_password_file)
         run = MachinePlaybooks(provisioner, source, observer)
         return Provisioning(self.store, run, config.provision.parallel, on_change)
 

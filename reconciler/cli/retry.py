@@ -23,9 +23,7 @@ def retry(app: App, machines: tuple[str, ...], everything: bool) -> None:
 
     A playbook of spec.provision that failed is run again only after this.
     """
-    failed = {
-        key: record.vm for key, record in app.store.provisions().items() if record.state == "failed"
-    }
+    failed = {key: record.vm for key, record in app.store.provisions().items() if record.state == "failed"}
     waiting = {*app.store.retries(), *failed.values()}
     chosen = tuple(sorted(waiting)) if everything else machines
     if not chosen and not everything:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.engine import Engine
+from reconciler.engine import Engine, Look
 from reconciler.model.placement import is_machine
 from reconciler.model.plan import Plan, Verb
 from reconciler.model.status import Condition, ConditionStatus
+from reconciler.provisioning import RUNNING
 
 _PAUSE = 1.0
 _GONE = (Verb.DELETE, Verb.FORGET)
@@ -26,7 +27,9 @@ class State:
 
 
 def wait_until_ready(engine: Engine, plan: Plan, say: Callable[[str], None]) -> Mapping[str, str]:
-    """Wait until the machines that `plan` changed are ready and provisioned, or will not be.
+    """Wait until machines are ready and provisioned, or will not be.
+
+    Those that `plan` changed, and those that were on their way already.
 
     Args:
         engine: It looks at guests.
@@ -36,20 +39,26 @@ def wait_until_ready(engine: Engine, plan: Plan, say: Callable[[str], None]) -> 
     Returns:
         Why a machine is not ready, by machine; empty when all are.
     """
-    names = sorted(change.vm for change in plan.changes if change.verb not in _GONE and is_machine(change.vm))
+    names = {change.vm for change in plan.changes if change.verb not in _GONE and is_machine(change.vm)}
     told: dict[str, str] = {}
     while True:
         look = engine.reconcile_once(push=False).look
-        engine.provision(look)
+        busy = engine.provision(look)
         said = engine.conditions(look)
-        states = {name: state_of(said.get(name, ())) for name in names}
+        names |= look.guests.waiting.keys() | _running(look)
+        states = {name: state_of(said.get(name, ())) for name in sorted(names)}
         for name, state in states.items():
             if told.get(name) != state.word:
                 told[name] = state.word
                 say(f"  {name}: {state.word}")
-        if not any(state.moving for state in states.values()):
+        if not any(state.moving for state in states.values()) and not busy:
             return {name: state.word for name, state in states.items() if not state.ready}
         time.sleep(_PAUSE)
+
+
+def _running(look: Look) -> set[str]:
+    """Machines whose playbook is being run; the look's records are of the moment before it began."""
+    return {record.vm for record in look.guests.provisions.values() if record.state == RUNNING}
 
 
 def state_of(conditions: Sequence[Condition]) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.desired.describe_guest import GUEST
 from reconciler.desired.describe_storage import STORAGE
 
 _ENVELOPE = {
@@ -43,6 +44,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "machine": _MACHINE_TYPE,
         "console": "A serial text console, or none.",
         "description": "Free text, shown by libvirt too.",
+        "cloudInit": "What the guest is told at its first boot (NoCloud).",
+        "readiness": "When the machine counts as Ready; without it when it runs.",
+        "provision": "A playbook that is run once, when the machine is ready for the first time.",
         "autostart": "Started by libvirt together with its host; without it nothing is changed there.",
         "runStrategy": "Always: kept running. Halted: kept off. Manual: left as it is. "
         "RerunOnFailure: started again after a crash, not after a shutdown.",
@@ -108,6 +112,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "limits": "What it may do in a second.",
     },
     **STORAGE,
+    **GUEST,
     "ExtraDisk": {
         "volume": "Name of a Volume: it has its size, pool and format from there.",
         "name": "Short lower-case word, unique in the machine; never change it.",

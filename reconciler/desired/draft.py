@@ -10,8 +10,7 @@ from pathlib import Path
 from reconciler.desired.commit import NewText, save
 from reconciler.desired.edit import Path as Place
 from reconciler.desired.edit import add, edit
-from reconciler.desired.images import ImageFiles
-from reconciler.desired.source import Source, open_tree
+from reconciler.desired.source import Source, image_files, open_tree
 from reconciler.desired.tree import Content, Listing, Tree
 from reconciler.errors import DesiredStateError, Problem, ReconcilerError
 from reconciler.model.config import SourceConfig
@@ -72,7 +71,8 @@ class Draft:
 
     def source(self) -> Source:
         """The desired state with the change."""
-        return Source(_Overlay(self._tree, self._file, self._text), ImageFiles(self._digests))
+        images = image_files(self._config, self._base, self._digests)
+        return Source(_Overlay(self._tree, self._file, self._text), images)
 
     def save(self, message: str, author: str | None = None) -> str:
         """Save the change, and say where it is.

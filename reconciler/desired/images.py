@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +40,19 @@ class ImageFiles:
     Args:
         cache: A file that keeps the digests from one process to the next (hashing is the slow part), or
             None.  If it is lost or damaged the files are hashed again.
+        folders: Where the files have to lie; None: anywhere.
     """
 
-    def __init__(self, cache: Path | None = None) -> None:
+    def __init__(self, cache: Path | None = None, folders: Sequence[Path] | None = None) -> None:
         self._cache = cache
+        self._folders = folders
         self._digests: dict[str, str] = _load(cache) if cache is not None else {}
 
     def look(self, path: Path, fmt: DiskFormat, *, sha512: bool = False) -> ImageFile:
         """Digest and size of the file at `path`, stated to be `fmt`; `sha512` asks for that digest too."""
+        if not self._allowed(path):
+            # The same words whether it is there or not.
+            return ImageFile("", 0, f"the file {path} is in none of source.imageFolders of reconciler.yaml")
         try:
             about = path.stat()
             if not stat.S_ISREG(about.st_mode):
@@ -64,6 +70,15 @@ class ImageFiles:
             return ImageFile("", 0, f"the file {path} does not exist")
         except OSError as error:
             return ImageFile("", 0, f"the file {path} cannot be read: {error.strerror}")
+
+    def _allowed(self, path: Path) -> bool:
+        if self._folders is None:
+            return True
+        try:
+            found = path.resolve()
+            return any(found.is_relative_to(folder.resolve()) for folder in self._folders)
+        except (OSError, RuntimeError, ValueError):  # links in a circle; a name that no file can have
+            return False
 
     def _digest(self, key: str, path: Path, algorithm: str) -> str:
         known = self._digests.get(key)

@@ -45,7 +45,13 @@ def open_source(
     """
     tree = open_tree(config, base, exclude)
     checksums = ChecksumFiles(digests.with_name("image-checksums.json") if digests is not None else None)
-    return Source(tree, ImageFiles(digests), checksums)
+    return Source(tree, image_files(config, base, digests), checksums)
+
+
+def image_files(config: SourceConfig, base: Path, digests: Path | None) -> ImageFiles:
+    """Looks at image files, where the configuration lets them lie; see `open_source`."""
+    folders = config.image_folders
+    return ImageFiles(digests, None if folders is None else [base / folder for folder in folders])
 
 
 def open_tree(config: SourceConfig, base: Path, exclude: Sequence[Path] = ()) -> Tree:

@@ -20,6 +20,9 @@ class SourceConfig(Manifest):
         remote: URL or name of a remote that the daemon fetches each period; without it nothing is fetched.
         folder: Only this folder of the tree; empty for all of it.
         max_file_size: Bytes; a larger YAML file is refused.
+        image_folders: Folders in which image files on this machine lie; symbolic links do not lead out.
+            ``null`` is every file that reconciler can read: only for those who trust all authors of manifests
+            with those, since a machine can be made from any of them.
     """
 
     path: str = "."
@@ -28,6 +31,7 @@ class SourceConfig(Manifest):
     remote: str | None = None
     folder: str = ""
     max_file_size: Size = 8 << 20
+    image_folders: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
 
 
 class AllocatorConfig(Manifest):

@@ -277,7 +277,7 @@ class ObservedDomain:
         applied: The mark in its persistent configuration; None means it is not ours (whoever owns it).
         applied_live: The mark that the running instance was started with or last changed live.
         foreign_owner: Owner in its mark when that is another installation; else empty.
-        run: libvirt's id of the running instance; another one means that it was started anew. None: not running.
+        run: libvirt's id of the running instance; another one: it was started anew. None: not running.
     """
 
     host: str

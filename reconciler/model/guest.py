@@ -119,13 +119,19 @@ def _wrong(data: object, path: str, depth: int = 0) -> Iterator[str]:
     if isinstance(data, dict):
         for key, value in data.items():
             if not isinstance(key, str) or len(key) > _LONGEST_KEY:
-                yield f"{path}: a key is text of at most {_LONGEST_KEY} characters: put {str(key)[:20]!r} in quotes"
+                shown = repr(str(key)[:20])
+                yield f"{path}: a key is text of at most {_LONGEST_KEY} characters: put {shown} in quotes"
             else:
                 yield from _wrong(value, f"{path}.{key}", depth + 1)
     elif isinstance(data, list):
         for at, value in enumerate(data):
             yield from _wrong(value, f"{path}[{at}]", depth + 1)
-    elif isinstance(data, float) and data - data != 0:
+    else:
+        yield from _wrong_scalar(data, path)
+
+
+def _wrong_scalar(data: object, path: str) -> Iterator[str]:
+    if isinstance(data, float) and data - data != 0:
         yield f"{path} is no finite number"
     elif not isinstance(data, str | int | float | bool | None):
         yield f"{path} is nothing that JSON has"

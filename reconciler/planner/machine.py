@@ -204,9 +204,7 @@ def _replacement(task: Task, domain: ObservedDomain, verdict: Verdict, new_uid: 
     reason = _why(verdict, renew=False)
     steps = Steps(plan.name, mark.uid, domain.host)
     seeds = guest.seeds_of(mark, domain, place.observed)
-    gone = actions.remove(
-        steps, domain, mark, timeout=plan.vm.spec.stop_timeout, reason=reason, seeds=seeds
-    )
+    gone = actions.remove(steps, domain, mark, timeout=plan.vm.spec.stop_timeout, reason=reason, seeds=seeds)
     steps.uid = new_uid
     actions.create(steps, plan, applied, place, after=[gone], reason=reason)
     change = Change(

@@ -14,7 +14,6 @@ from reconciler.model.guest import CloudInit
 from reconciler.model.network import Network, NetworkMode
 from reconciler.model.operations import SeedFile
 
-_SERVED = (NetworkMode.NAT, NetworkMode.ROUTED, NetworkMode.ISOLATED)
 _NO_HOSTNAME = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -78,7 +77,7 @@ def _static(nic: InterfaceConfig, networks: Mapping[str, Network]) -> dict[str, 
     if nic.address is None or network is None or network.spec.subnet is None:
         return None
     spec = network.spec
-    if spec.mode in _SERVED and spec.dhcp is not None:
+    if spec.served and spec.dhcp is not None:
         return None
     subnet = ipaddress.ip_network(spec.subnet or "")
     settings: dict[str, Any] = {
@@ -86,12 +85,14 @@ def _static(nic: InterfaceConfig, networks: Mapping[str, Network]) -> dict[str, 
         "dhcp6": False,
         "addresses": [f"{nic.address}/{subnet.prefixlen}"],
     }
+    gateway = str(spec.router) if spec.router is not None else None
     # The host of an isolated network leads nowhere.
-    gateway = spec.gateway or (str(subnet[1]) if spec.mode in _SERVED else None)
     if gateway is not None and spec.mode is not NetworkMode.ISOLATED:
         settings["routes"] = [{"to": "0.0.0.0/0" if subnet.version == 4 else "::/0", "via": gateway}]
-    if gateway is not None and spec.mode in _SERVED:
-        settings["nameservers"] = {"addresses": [gateway]}
+    # Where libvirt makes the bridge it answers names, too.
+    resolvers = list(spec.nameservers) or ([gateway] if gateway is not None and spec.served else [])
+    if resolvers:
+        settings["nameservers"] = {"addresses": resolvers}
     if spec.domain is not None and "nameservers" in settings:
         settings["nameservers"]["search"] = [spec.domain]
     return settings

@@ -23,6 +23,7 @@ from reconciler.push.seed_server import served
 _TAIL_SECONDS = 0.05
 """How often progress is looked at."""
 
+
 def _no_secrets(ref: SecretRef) -> str:
     raise SecretError(f"{ref} cannot be read: nobody said how")
 

@@ -1,4 +1,4 @@
-"""Networks against libvirt's test driver: they fit its schema, read back as they were meant, and are done once."""
+"""Networks against libvirt's test driver: they fit its schema, read back as meant, and are done once."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_a_network_lives_and_goes(conn: libvirt.virConnect, do: Any) -> None:
         assert do(operation)[0] == "changed"
         assert do(operation)[0] == "ok"
     network = conn.networkLookupByName("lan")
-    assert network.isActive() and network.autostart()
+    assert network.isActive()
+    assert network.autostart()
     assert do(RestartNetwork("lan", UUID)) == ("changed", "restarted")
     assert do(UndefineNetwork("lan", UUID))[0] == "changed"
     assert do(UndefineNetwork("lan", UUID))[0] == "ok"
@@ -213,7 +214,8 @@ def test_somebody_elses_network_is_left_alone(
     theirs.create()
     before = theirs.XMLDesc(0)
     assert do(operation) == ("failed", "NotOurs")
-    assert theirs.XMLDesc(0) == before and theirs.isActive()
+    assert theirs.XMLDesc(0) == before
+    assert theirs.isActive()
 
 
 @pytest.mark.parametrize(
@@ -254,12 +256,15 @@ def test_the_observer_sees_changes_and_keeps_what_did_not_change(conn: libvirt.v
     assert active == {"default"}
     do(define(wanted(SPECS["nat"])))
     active, second = networks.read(conn, changed=True)
-    assert active == {"default"} and set(second) == {"default", "lan"}
-    assert second["default"] is first["default"] and second["default"].applied is None
+    assert active == {"default"}
+    assert set(second) == {"default", "lan"}
+    assert second["default"] is first["default"]
+    assert second["default"].applied is None
     assert (second["lan"].active, second["lan"].live, second["lan"].persistent) == (False, None, True)
     do(StartNetwork("lan", UUID))
     active, third = networks.read(conn, changed=False)
-    assert active == {"default", "lan"} and third["lan"].live == third["lan"].config
+    assert active == {"default", "lan"}
+    assert third["lan"].live == third["lan"].config
     assert networks.read(conn, changed=True) == (active, third)
     assert networks.read(conn, changed=True)[1] is third
 

@@ -421,7 +421,7 @@ class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
         """A text with ``$folder``, ``$guests``, ``$head`` (of git) and ``$uid_NAME`` filled in.
 
         With ``needs: [ceph]`` also ``$ceph_host``, ``$ceph_user`` and ``$ceph_secret``; ``$ssh_key`` is the
-        public key that the verb ``ssh`` comes with.
+        public key that the verb ``ssh`` comes with, ``$guest_key`` the path of its private half.
         """
         known: dict[str, object] = {"folder": self.folder, "guests": self.world.guests.halt.parent}
         head = self.folder / "head"

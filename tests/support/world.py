@@ -139,6 +139,8 @@ class World:
             found |= {"ceph_host": ceph.address, "ceph_user": ceph.user, "ceph_secret": ceph.secret}
         if "$ssh_key" in text:
             found["ssh_key"] = self.guest_key.with_suffix(".pub").read_text().strip()
+        if "$guest_key" in text:
+            found["guest_key"] = str(self.guest_key)
         return found
 
     @property

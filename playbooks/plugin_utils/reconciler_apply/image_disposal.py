@@ -47,7 +47,7 @@ def delete_image(session: Session, step: Step, carrier: Carrier | None) -> str |
 
 def _needed(session: Session, path: str, carrier: Carrier | None) -> str:
     """Why the file has to stay, in words; empty if nothing needs it."""
-    for volume, below in _overlays(session):
+    for volume, below in overlays(session):
         if below == path:
             return f"{volume} lies over it"
     disks = _disks(session)
@@ -66,7 +66,7 @@ def _needed(session: Session, path: str, carrier: Carrier | None) -> str:
     return ""
 
 
-def _overlays(session: Session) -> Iterator[tuple[str, str]]:
+def overlays(session: Session) -> Iterator[tuple[str, str]]:
     """Paths of all volumes with the path of what they lie over."""
     for pool in session.conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         for volume in pool.listAllVolumes(0):

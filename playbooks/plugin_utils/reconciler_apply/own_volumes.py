@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import libvirt
 
 from . import claims
+from .image_disposal import overlays
 from .outcome import Step, StepError
 from .session import Session
 from .trouble import is_code
@@ -99,6 +100,8 @@ def resize(session: Session, step: Step) -> str | None:
     volume = _required(session, pool, step)
     if volume.info()[1] >= step["size"]:
         return None
+    session.refresh(pool)
+    _require_unclaimed(pool, step["volume"], step["uid"])
     _require_unused(session, pool, step["volume"])
     session.about_to(f"grow {step['volume']} to {step['size']} bytes")
     volume.resize(step["size"], 0)
@@ -119,9 +122,18 @@ def discard(session: Session, step: Step) -> str | None:
     session.refresh(pool)
     _require_unclaimed(pool, name, uid)
     _require_unused(session, pool, name)
+    _require_nothing_over(session, volume)
     session.about_to(f"delete {name}")
     volume.delete(0)
     return "deleted"
+
+
+def _require_nothing_over(session: Session, volume: libvirt.virStorageVol) -> None:
+    """A domain that is off does not say what its disk lies over: somebody's external snapshot, a clone."""
+    path = str(volume.path())
+    over = next((other for other, below in overlays(session) if below == path), None)
+    if over is not None:
+        raise StepError("DiskInUse", f"{volume.name()} is left alone: {over} lies over it")
 
 
 def _is_disk(name: str, uid: str) -> bool:

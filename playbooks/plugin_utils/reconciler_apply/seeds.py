@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +27,10 @@ _LARGEST = 64 << 20
 
 
 def put_seed(session: Session, step: Step) -> str | None:
-    """Write the ISO over the one that is there."""
+    """Write the ISO over the one that is there; over nothing that is not named as this machine's."""
+    if re.fullmatch(rf"[^./]+\.{re.escape(step['uid'])}\.cloud-init\.iso", step["volume"]) is None:
+        told = f"{step['volume']} is left alone: it is not named as this machine's cloud-init seed"
+        raise StepError("NotOurs", told, terminal=True)
     pool = session.pool(step["pool"])
     present = session.volume(pool, step["volume"])
     session.about_to(f"write the cloud-init seed {step['volume']}")

@@ -85,8 +85,8 @@ class _Volume:
         if _apart(self.situation, homes):
             raise _WaitError(
                 "DuplicateVolume",
-                f"it lies in several places: {_places(homes)}. None is touched: find out which one is right and "
-                "remove the others, or declare the pool with shared: true if they are one and the same",
+                f"it lies in several places: {_places(homes)}. None is touched: find out which one is right "
+                "and remove the others, or declare the pool with shared: true if they are one and the same",
                 home.host,
             )
         if home.host in self.survey.same:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.image_headers import GIB, HEADERS, qcow2
 
+from reconciler.desired.draft import Draft
 from reconciler.desired.images import ImageFiles
 from reconciler.desired.source import open_source
 from reconciler.errors import DesiredStateError
@@ -119,3 +120,38 @@ def test_sources_that_are_none(spec: dict[str, str], mistake: str, tmp_path: Pat
     (tmp_path / "a.yaml").write_text(image(**spec) if spec else image().replace("spec:", "spec: {}"))
     with pytest.raises(DesiredStateError, match=mistake):
         open_source(SourceConfig(path=str(tmp_path)), Path("/")).read()
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("images/a.raw", True),
+        ("one.raw", True),
+        ("images/link.raw", False),
+        ("images/../private/key", False),
+        ("private/key", False),
+        ("images-of-others/a.raw", False),
+        ("not-there", False),
+    ],
+)
+def test_image_files_lie_where_the_configuration_lets_them(path: str, allowed: bool, tmp_path: Path) -> None:
+    for name in ("images/a.raw", "one.raw", "private/key", "images-of-others/a.raw"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * 512)
+    (tmp_path / "images" / "link.raw").symlink_to(tmp_path / "private" / "key")
+    text = f"""
+apiVersion: reconciler/v1
+kind: Image
+metadata: {{name: a}}
+spec: {{path: {tmp_path / path}, format: raw}}
+"""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.yaml").write_text(text)
+    config = SourceConfig(path="source", image_folders=("images", "one.raw"))
+    if allowed:
+        assert open_source(config, tmp_path).read().images["a"].spec.digest
+        return
+    with pytest.raises(DesiredStateError, match=r"none of source\.imageFolders"):
+        open_source(config, tmp_path).read()
+    with pytest.raises(DesiredStateError, match=r"none of source\.imageFolders"):
+        Draft(config, tmp_path).source().read()

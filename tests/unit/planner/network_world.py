@@ -136,7 +136,7 @@ def uses(host: Any, network: str, *, running: bool) -> bool:
 
 
 def alter(host: Any, name: str, changes: Mapping[str, Any]) -> None:
-    """What somebody does: `active`, `autostart`, `persistent`, and fields of the definition (`side` as for domains)."""
+    """What somebody does: `active`, `autostart`, `persistent`, and fields of the definition (`side` too)."""
     network: ObservedNetwork = host.networks[name]
     side = changes.get("side", "both")
     whole = {key: changes[key] for key in ("active", "autostart", "persistent") if key in changes}

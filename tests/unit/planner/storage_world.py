@@ -106,6 +106,11 @@ def _delete_volume(_world: Any, host: Any, action: Action) -> None:
         volumes.discard(operation.path.rpartition("/")[2])
 
 
+def _put_seed(_world: Any, host: Any, action: Action) -> None:
+    operation: Any = action.operation
+    host.pools[operation.pool].add(operation.volume)
+
+
 ON_POOLS: Mapping[type, Callable[[Any, Any, Action], None]] = {
     ops.EnsureImage: _ensure_image,
     ops.CreateVolume: _create_volume,
@@ -118,4 +123,5 @@ ON_POOLS: Mapping[type, Callable[[Any, Any, Action], None]] = {
     ops.DiscardVolume: _discard_volume,
     ops.ClaimVolume: _claim_volume,
     ops.ReleaseVolume: _release_volume,
+    ops.PutSeed: _put_seed,
 }

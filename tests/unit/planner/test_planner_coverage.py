@@ -21,7 +21,17 @@ OURS = {"name", "volume"}
 # An address is reserved in the network, and drifts there: networks.yaml.
 ELSEWHERE = {"address"}
 # What a manifest says about us rather than about the machine.
-POLICY = {"spread", "updatePolicy", "deletionPolicy", "stopTimeout", "protect", "suspend", "ignore", "cloneOf"}
+POLICY = {
+    "spread",
+    "updatePolicy",
+    "deletionPolicy",
+    "stopTimeout",
+    "protect",
+    "suspend",
+    "ignore",
+    "cloneOf",
+}
+POLICY |= {"readiness", "provision"}
 
 
 def drifted_paths() -> set[str]:
@@ -36,7 +46,8 @@ def drifted_paths() -> set[str]:
 
 def test_the_table_and_the_lists_cover_the_domain() -> None:
     names = {field.name for field in fields(DomainConfig)}
-    assert {field.name for field in SCALARS} | LISTS.keys() | {"uuid"} == names
+    # A seed is a device and what is on it: guest.py compares both.
+    assert {field.name for field in SCALARS} | LISTS.keys() | {"uuid", "seed"} == names
 
 
 def test_every_field_of_a_domain_drifts_in_a_scenario() -> None:

@@ -372,9 +372,10 @@ def alien_volume(world: World, arguments: Mapping[str, Any]) -> None:
 
 
 def lose_volume(world: World, arguments: Mapping[str, Any]) -> None:
-    """Somebody deletes a volume's file."""
+    """Somebody deletes a file: a volume's, or one whose name begins like this."""
+    start = arguments.get("file") or f"volume-{arguments['volume']}."
     for volumes in world.hosts[arguments["host"]].pools.values():
-        for name in [name for name in volumes if name.startswith(f"volume-{arguments['volume']}.")]:
+        for name in [name for name in volumes if name.startswith(start)]:
             volumes.remove(name)
 
 

@@ -45,8 +45,8 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, wa
     """Show the plan, ask, and carry it out.
 
     With PLAN, a file from `plan --out`, exactly that plan is carried out, or none if the world moved.
-    Exits 0 when all is done, 1 when something failed or (with --wait) is not ready in time, 7 when some machines
-    are blocked.
+    Exits 0 when all is done, 1 when something failed or (with --wait) is not ready in time, 7 when some
+    machines are blocked.
     """
     if output == "json" and not yes and plan_file is None:
         raise UsageError("-o json asks no question: give --yes, or the file of a saved plan")

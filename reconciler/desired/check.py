@@ -16,6 +16,7 @@ from reconciler.desired.explain import suggest
 from reconciler.model.identity import derived_mac, interface_name
 from reconciler.model.manifest import InstanceType, Object, VirtualMachine, VirtualMachineSpec
 from reconciler.model.network import Network
+from reconciler.model.placement import parse_own_volume_name
 from reconciler.model.storage import Image, StoragePool, Volume
 from reconciler.model.units import format_size
 
@@ -168,7 +169,9 @@ def _check_disks(
     for index, disk in enumerate(spec.disks):
         if disk.size is not None and disk.size < _LEAST_DISK:
             yield Mistake(("spec", "disks", index, "size"), f"size {_UNIT_MISSING}")
+        yield from _check_path(disk.path, ("spec", "disks", index, "path"))
     root = spec.root_disk
+    yield from _check_path(root.path if root is not None else None, ("spec", "rootDisk", "path"))
     size = root.size if root is not None else None
     if size is not None and size < _LEAST_DISK:
         yield Mistake(("spec", "rootDisk", "size"), f"size {_UNIT_MISSING}")
@@ -182,6 +185,14 @@ def _check_disks(
         path = ("spec", "rootDisk", "size") if root and root.size is not None else ("spec", "instanceType")
         wanted = f"the root disk of {format_size(size)} is smaller than the image {spec.image}"
         yield Mistake(path, f"{wanted} ({format_size(least)})")
+
+
+def _check_path(path: str | None, at: tuple[str | int, ...]) -> Iterator[Mistake]:
+    """By its path, a volume would be opened past the claim that keeps it from a second machine."""
+    own = parse_own_volume_name((path or "").rpartition("/")[2])
+    if own is not None:
+        told = f"the path is that of the volume {own[0]}: take it as one, with volume: {own[0]} in spec.disks"
+        yield Mistake(at, told)
 
 
 # How we deal with a machine is no part of it, so there is nothing to ignore.

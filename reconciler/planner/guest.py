@@ -113,7 +113,10 @@ def _device(wanted: SeedConfig | None, domain: ObservedDomain, mark: Applied) ->
     if not stale and not hot:
         return
     impact = Impact.RESTART if hot else Impact.NONE
-    drift = _place(mark.config.seed) == _place(wanted) and (stale or wanted is None)
+    started = domain.applied_live.config.seed if domain.applied_live else wanted
+    # A running guest that was never told has not drifted: it waits.
+    told = stale or _place(started) == _place(wanted)
+    drift = _place(mark.config.seed) == _place(wanted) and told
     before = running if hot else kept
     change = FieldChange(PLACE, before, wanted, impact, drift)
     yield Difference(change, _FIELD, persistent=stale, live=hot)

@@ -11,7 +11,14 @@ from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import IPAddress, Network
-from reconciler.model.placement import AddressRecord, ClaimRecord, ImageKey, Record, VolumeRecord, parse_volume_name
+from reconciler.model.placement import (
+    AddressRecord,
+    ClaimRecord,
+    ImageKey,
+    Record,
+    VolumeRecord,
+    parse_volume_name,
+)
 from reconciler.model.plan import Blocked
 from reconciler.model.status import Condition
 from reconciler.model.storage import Image

@@ -27,6 +27,7 @@ _UNDEFINE = (
 _READ = libvirt.VIR_DOMAIN_XML_INACTIVE
 _READ_ALL = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 _PLUG_PULLED_SECONDS = 30
+_INIT_COMES_SECONDS = 5
 _BALLOON_SECONDS = 8
 _NEAR_KIB = 1024
 _AGENT = "org.qemu.guest_agent.0"
@@ -127,7 +128,7 @@ def stop(session: Session, step: Step) -> str | None:
             return "shut down by its guest agent"
         if by_agent:
             seconds /= 2
-        asked = _pressed(domain) or by_agent
+        asked = _pressed(session, domain, seconds) or by_agent
         if asked and session.wait(lambda: _is_off(domain), seconds):
             return "shut down"
         why = f"it did not shut down within {step['timeout']} s" if asked else "nobody there could be asked"
@@ -151,14 +152,19 @@ def _agent_listens(domain: libvirt.virDomain) -> bool:
     return any(c.get("name") == _AGENT and c.get("state") == "connected" for c in channels)
 
 
-def _pressed(domain: libvirt.virDomain) -> bool:
+def _pressed(session: Session, domain: libvirt.virDomain, seconds: float) -> bool:
     """Press the power button; a container has none, and its init gets asked in both ways that there are.
 
     libvirt takes the first for done even where nothing reads it; an init that knows it ignores the second.
+    A container that was started just now has no init yet: it gets some of the seconds.
     """
     if domain.OSType() == "exe":
-        asked = [_asked(domain, way) for way in _INIT]
-        return any(asked)
+
+        def asked() -> bool:
+            told = [_asked(domain, way) for way in _INIT]
+            return any(told)
+
+        return session.wait(asked, min(seconds, _INIT_COMES_SECONDS))
     return _asked(domain, _POWER_BUTTON) or _asked(domain, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,7 +217,7 @@ def _tell(found: _Found, written: Sequence[Path]) -> None:
     for path in written:
         click.echo(f"wrote {path}")
     if written:
-        domains = " ".join(map(quote, found.adoptions))
+        domains = " ".join(map(shlex.quote, found.adoptions))
         click.echo(
             f"{plural(len(written), 'machine is', 'machines are')} described, and none is ours yet: "
             "look at the files, then run `reconciler adopt` for each of " + domains

@@ -15,7 +15,6 @@ from reconciler.desired.schema import json_schema
 from reconciler.model import config as configuration
 from reconciler.model.manifest import KINDS
 
-_PARTS = ("Metadata", "RootDisk", "ExtraDisk", "Interface", "Placement", "AntiAffinity", "Spread")
 _ATTRIBUTE = re.compile(r"^(\w+): (.+?)(?=^\w+: |\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -31,12 +30,18 @@ def reference() -> str:
     ]
     for kind in KINDS:
         lines += _section(f"{kind}: spec", definitions[f"{kind}Spec"], definitions)
-    for part in _PARTS:
+    for part in _parts(definitions):
         lines += _section(part, definitions[part], definitions)
     lines += ["# reconciler.yaml", ""]
     for model in _configuration():
         lines += _section(model.__name__, _described(model), {})
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _parts(definitions: dict[str, Any]) -> list[str]:
+    """What specs are made of, by name: everything with fields that is neither a kind nor its spec."""
+    kinds = {name for kind in KINDS for name in (kind, f"{kind}Spec")}
+    return sorted(name for name, about in definitions.items() if "properties" in about and name not in kinds)
 
 
 def _section(title: str, definition: dict[str, Any], definitions: dict[str, Any]) -> list[str]:

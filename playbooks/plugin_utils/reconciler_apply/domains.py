@@ -208,7 +208,15 @@ def set_cpus(session: Session, step: Step) -> str | None:
     if not domain.isActive() or domain.vcpusFlags(live) == step["cpus"]:
         return None
     session.about_to(f"set the cpus of {domain.name()} to {step['cpus']}")
-    domain.setVcpusFlags(step["cpus"], live)
+    try:
+        domain.setVcpusFlags(step["cpus"], live)
+    except libvirt.libvirtError as error:
+        has = domain.vcpusFlags(live)
+        if not domain.isActive() or has <= step["cpus"]:
+            raise
+        # Those that it was started with never go, and the guest has to let go of the others.
+        told = f"the guest keeps {has} cpus and was asked for {step['cpus']}: {error.get_error_message()}"
+        raise StepError("GuestHoldsCpus", f"{told}; its next start has {step['cpus']}") from error
     return f"cpus set to {step['cpus']}"
 
 

@@ -125,6 +125,8 @@ class Engine:
         last = self._last
         if uids is None and last is not None and self._rests(last) and _same(last.situation, situation):
             return last
+        # Read only now: a lease that comes or goes is no reason to plan anew.
+        situation = replace(situation, leases=self.rooms.observer.leases(situation.fleet))
         seen = survey(situation, memo=self._memo)
         # With nobody to place, what every host has to give need not even be added up.
         decisions = self.rooms.allocator.place(seen.demands, seen.capacities) if seen.demands else {}

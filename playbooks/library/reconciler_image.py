@@ -182,9 +182,11 @@ class Part:
                     return None
                 time.sleep(0.2)
                 continue
-            if self._is_mine(file) and not self.target.exists():
-                file.seek(0, os.SEEK_END)
-                return file
+            if self._is_mine(file):
+                if not self.target.exists():
+                    file.seek(0, os.SEEK_END)
+                    return file
+                self.path.unlink()  # the other one was done just before we made it
             file.close()  # while we waited it got its name, or was thrown away
         return None
 

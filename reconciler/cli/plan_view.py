@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from reconciler.model.placement import Decision
+from reconciler.model.placement import Decision, is_machine
 from reconciler.model.plan import PLAN_JSON, Blocked, Change, FieldChange, Impact, Plan, Verb
 from reconciler.model.units import format_size
 from reconciler.planner.words import field_name, worth_showing
@@ -125,7 +125,7 @@ def _change(change: Change, paint: Paint) -> Iterator[str]:
         fresh = change.verb is Verb.CREATE and change.uid
         yield "      " + (told.replace(change.uid, "…") if fresh else told)
     for field in worth_showing(change.deferred):
-        yield f"      {_field(field, change.verb, paint)} {paint(f'[{_consent(field)}]', 'cyan')}"
+        yield f"      {_field(field, change.verb, paint)} {paint(f'[{_consent(field, change.vm)}]', 'cyan')}"
 
 
 def _decision(decision: Decision) -> str:
@@ -153,7 +153,9 @@ def _field(field: FieldChange, verb: Verb, paint: Paint) -> str:
     return f"{paint(sign, ink)} {told}" + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _consent(field: FieldChange) -> str:
+def _consent(field: FieldChange, key: str) -> str:
+    if field.impact is Impact.RESTART and not is_machine(key):
+        return "waits until no machine uses it"
     if field.impact is Impact.RESTART:
         return "needs restart: set updatePolicy: Restart, or restart it yourself"
     if field.impact is Impact.REPLACE:

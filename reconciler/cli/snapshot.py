@@ -46,7 +46,7 @@ def snapshot(app: App, machine: str, name: str | None, yes: bool, output: str, n
     """Keep the state of all disks of a machine, and the memory of one that runs, to go back to.
 
     It lies inside of the machine's own qcow2 disks: it is no backup, and goes with them. A machine with
-    any other disk is refused, since half of its state would be of no use.
+    any other disk is refused, since half of its state would be of no use; so is one with a Volume.
     """
     chosen = _checked(name) if name else f"at-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 

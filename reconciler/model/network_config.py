@@ -32,6 +32,21 @@ class Reservation:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Lease:
+    """An address that a host's DHCP gave to a MAC, and that has not run out.
+
+    Attributes:
+        network: Its network's name.
+        address: The address, as libvirt spells it.
+        mac: Who has it, in lower case.
+    """
+
+    network: str
+    address: str
+    mac: str
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
     """What we model of a network. None and empty mean not there, but for `bridge`.

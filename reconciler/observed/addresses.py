@@ -14,6 +14,7 @@ import libvirt
 
 from reconciler.model.domain import AddressSource, GuestAddress, ObservedDomain
 from reconciler.model.host import ObservedHost
+from reconciler.model.network_config import Lease
 from reconciler.observed.facts import raise_unless_unsupported
 
 LEASES_AGE = 30.0
@@ -37,6 +38,7 @@ class LeaseReader:
         self._clock = clock
         self._due = 0.0
         self.leases: Leases = {}
+        self.given: frozenset[Lease] = frozenset()
 
     def distrust(self) -> None:
         """Ask again next time."""
@@ -56,13 +58,16 @@ class LeaseReader:
         if now < self._due:
             return
         self._due = now + LEASES_AGE
+        given = frozenset(
+            Lease(str(network.name()), str(lease["ipaddr"]), str(lease.get("mac") or "").lower())
+            for network in networks
+            if network.name() in serving
+            for lease in _leases(network)
+        )
         found: dict[str, list[GuestAddress]] = defaultdict(list)
-        for network in networks:
-            if network.name() not in serving:
-                continue
-            for lease in _leases(network):
-                mac = str(lease.get("mac") or "").lower()
-                found[mac].append(GuestAddress(str(lease["ipaddr"]), AddressSource.LEASE, mac))
+        for lease in given:
+            found[lease.mac].append(GuestAddress(lease.address, AddressSource.LEASE, lease.mac))
+        self.given = given
         self.leases = {mac: tuple(sorted(set(all_), key=_rank)) for mac, all_ in found.items() if mac}
 
 

@@ -19,6 +19,7 @@ import libvirt
 from reconciler.errors import HostError
 from reconciler.model.domain import GuestAddress
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
+from reconciler.model.network_config import Lease
 from reconciler.observed.addresses import ask_domain, known_addresses
 from reconciler.observed.connection import Connection, Listener, Opener
 from reconciler.observed.crew import Crew
@@ -136,6 +137,11 @@ class Observer:
             watch = self._watches.get(name)
             known |= known_addresses(host, watch.reader.leases if watch is not None else {})
         return known
+
+    def leases(self, fleet: Fleet) -> frozenset[Lease]:
+        """What the DHCP of the hosts that answer gave away, as last read; asks nobody."""
+        watches = (self._watches.get(name) for name, host in fleet.items() if host.known)
+        return frozenset().union(*(watch.reader.leased for watch in watches if watch is not None))
 
     def ask_addresses(self, host: Host, uuid: str, seconds: float = 10.0) -> tuple[GuestAddress, ...]:
         """Ask one host now for a domain's addresses: the agent, DHCP and the ARP table.

@@ -9,6 +9,7 @@ import libvirt
 
 from reconciler.errors import HostError
 from reconciler.model.host import Host, HostStatus, ObservedHost, ObservedNetwork
+from reconciler.model.network_config import Lease
 from reconciler.observed.addresses import LeaseReader, Leases
 from reconciler.observed.connection import Connection, Heard, Listener, Opener
 from reconciler.observed.domains import Domains
@@ -55,6 +56,11 @@ class HostReader:
     def leases(self) -> Leases:
         """Addresses that its DHCP gave, by MAC, as last read. Any thread may ask."""
         return self._leases.leases
+
+    @property
+    def leased(self) -> frozenset[Lease]:
+        """What its DHCP gave away, network by network, as last read. Any thread may ask."""
+        return self._leases.given
 
     def read(self) -> ObservedHost:
         """The host as it is now; the same object as last time if nothing changed.
@@ -155,9 +161,12 @@ class HostReader:
 
 
 def _serving(networks: Mapping[str, ObservedNetwork]) -> frozenset[str]:
-    """Names of the networks that answer DHCP."""
+    """Names of the networks that answer DHCP, or did until their last reservation went: leases stay."""
     return frozenset(
-        name for name, one in networks.items() if one.live is not None and (one.live.dhcp or one.live.hosts)
+        name
+        for name, one in networks.items()
+        if one.live is not None
+        and (one.live.dhcp or one.live.hosts or (one.live.served and one.live.address))
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.model.network import IPAddress, NetworkSpec
@@ -30,6 +30,7 @@ class Wish:
         network: Its network.
         address: The address, or None: the next free one.
         kept: What it has now, on this network, or None.
+        mac: Its MAC; only for who may be given an address that DHCP has leased.
     """
 
     vm: str
@@ -37,6 +38,7 @@ class Wish:
     network: str
     address: IPAddress | None = None
     kept: IPAddress | None = None
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,23 @@ class Space:
         ends = (int(self._net.network_address), int(self._net.broadcast_address))
         return int(address) not in ends and not (self._dhcp is not None and address in self._dhcp)
 
-    def free(self, taken: Mapping[Place, str], network: str, begin: int) -> IPAddress | None:
-        """The lowest address from the number `begin` on that fits and that nobody has."""
+    def free(
+        self, taken: Container[Place], network: str, begin: int, leased: Container[Place] = ()
+    ) -> IPAddress | None:
+        """The lowest address from the number `begin` on that fits and that nobody has, nor has leased."""
         number = max(self.first, begin)
         while number <= self.last:
             address = _like(self._net, number)
             if self._dhcp is not None and address in self._dhcp:
                 number = int(self._dhcp.last) + 1
                 continue
-            if (network, address) not in taken and address not in self._named and self.fits(address):
+            place = (network, address)
+            if (
+                place not in taken
+                and place not in leased
+                and address not in self._named
+                and self.fits(address)
+            ):
                 return address
             number += 1
         return None
@@ -121,6 +131,7 @@ def allocate(
     wishes: Iterable[Wish],
     held: Mapping[Place, Sequence[str]],
     uncertain: str = "",
+    leased: Mapping[Place, Collection[str]] | None = None,
 ) -> Allocation:
     """Grant the wishes.
 
@@ -131,8 +142,10 @@ def allocate(
             says is `kept` is in it too.
         uncertain: Why somebody unseen may hold any address: then nobody gets one that he has not. Empty if
             everything is known.
+        leased: MACs to which DHCP has leased an address. While that lasts it answers nobody else who has a
+            reservation of it, so others are chosen first.
     """
-    return _Allocating(spaces, wishes, held, uncertain).run()
+    return _Allocating(spaces, wishes, held, uncertain, leased or {}).run()
 
 
 class _Allocating:
@@ -142,11 +155,14 @@ class _Allocating:
         wishes: Iterable[Wish],
         held: Mapping[Place, Sequence[str]],
         uncertain: str,
+        leased: Mapping[Place, Collection[str]],
     ) -> None:
         self.spaces = spaces
         self.wishes = sorted(wishes, key=lambda wish: (wish.vm, wish.interface))
         self.held = held
         self.uncertain = uncertain
+        self.leased = leased
+        self.lessees = {(place[0], mac) for place, macs in leased.items() for mac in macs}
         self.taken: dict[Place, str] = {place: min(holders) for place, holders in held.items() if holders}
         self.granted: dict[str, dict[str, IPAddress]] = defaultdict(dict)
         self.given: set[Place] = set()
@@ -203,13 +219,25 @@ class _Allocating:
         if self._refuse_uncertain(wish):
             return
         space = self.spaces.get(wish.network)
-        found = space.free(self.taken, wish.network, begins[wish.network]) if space is not None else None
+        found = self._free(space, wish, begins[wish.network]) if space is not None else None
         if found is None:
             message = f"the network {wish.network} has no free address: widen its allocation, or free one"
             self._refuse(wish, "NoAddressFree", message)
             return
-        begins[wish.network] = int(found) + 1
+        if (wish.network, found) not in self.leased:
+            begins[wish.network] = max(begins[wish.network], int(found) + 1)
         self._grant(wish, found)
+
+    def _free(self, space: Space, wish: Wish, begin: int) -> IPAddress | None:
+        """The lowest free address that nobody else has leased, or else the lowest: better late than none."""
+        leased: Container[Place] = self.leased
+        if (wish.network, wish.mac) in self.lessees:
+            leased = {place for place, macs in self.leased.items() if set(macs) != {wish.mac}}
+            begin = 0  # what others passed over may be its own
+        found = space.free(self.taken, wish.network, begin, leased)
+        if found is None and self.leased:
+            found = space.free(self.taken, wish.network, 0)
+        return found
 
     def _refuse_uncertain(self, wish: Wish) -> bool:
         if not self.uncertain:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from reconciler.model.desired import DesiredState
 from reconciler.model.domain import ObservedDomain
-from reconciler.model.identity import interface_name
+from reconciler.model.identity import derived_mac, interface_name
 from reconciler.model.network import IPAddress
 from reconciler.model.placement import AddressRecord, Phase
 from reconciler.model.plan import Blocked
@@ -54,7 +54,10 @@ def addresses(situation: Situation, index: FleetIndex, memo: Memo) -> Addresses:
         Wish(vm, interface, network, fixed, known.kept.get((vm, interface, network)))
         for vm, interface, network, fixed in wishes
     ]
-    allocation = allocate(spaces, asked, known.held, _uncertain(situation))
+    leased = _leased(situation)
+    if leased:
+        asked = [_with_mac(situation, index, wish) for wish in asked]
+    allocation = allocate(spaces, asked, known.held, _uncertain(situation), leased)
     granted = {
         vm: {interface: str(address) for interface, address in found.items()}
         for vm, found in allocation.granted.items()
@@ -84,6 +87,29 @@ def _uncertain(situation: Situation) -> str:
         return ""
     host = min(situation.never_seen)
     return f"{situation.why_unknown(host)} and was never seen, so a machine there may have any address"
+
+
+def _leased(situation: Situation) -> Mapping[Place, Collection[str]]:
+    found: dict[Place, set[str]] = defaultdict(set)
+    for lease in situation.leases:
+        if lease.network in situation.desired.networks:
+            try:
+                found[(lease.network, _parsed(lease.address))].add(lease.mac)
+            except ValueError:
+                continue  # not worth a plan
+    return found
+
+
+def _with_mac(situation: Situation, index: FleetIndex, wish: Wish) -> Wish:
+    """The wish of who has no address yet with the MAC that the interface has, or gets (as `resolve` says)."""
+    if wish.kept is not None or wish.address is not None:
+        return wish
+    interfaces = situation.desired.machines[wish.vm].spec.interfaces
+    fixed = next(one.mac for at, one in enumerate(interfaces) if interface_name(one, at) == wish.interface)
+    domain = index.ours.get(wish.vm)
+    mark = mark_of(domain) if domain is not None else None
+    kept = {one.name: one.mac for one in (mark.config.interfaces if mark else None) or ()}
+    return replace(wish, mac=fixed or kept.get(wish.interface) or derived_mac(wish.vm, wish.interface))
 
 
 class _Known:

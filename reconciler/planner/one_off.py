@@ -5,6 +5,7 @@ Each is a plan like any other: shown, pushed and remembered on the same path.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from reconciler.model.operations import (
     Stop,
     TakeSnapshot,
 )
-from reconciler.model.placement import is_machine
+from reconciler.model.placement import is_machine, parse_own_volume_name
 from reconciler.model.plan import Action, Blocked, Change, Impact, Plan, Verb
 from reconciler.model.snapshot import Snapshot
 from reconciler.planner.diff import mark_of
@@ -68,7 +69,7 @@ def restore_snapshot(domain: ObservedDomain, name: str, known: Iterable[Snapshot
     """Go back to a snapshot: what was written since is lost, and the configuration of then comes back.
 
     Raises:
-        ReconcilerError: There is none of the name, or it is of disks that the machine no longer has.
+        ReconcilerError: There is none of the name, or it is of disks that are not the machine's alone.
     """
     snapshot = _named(domain, name, known)
     if not snapshot.marked:
@@ -77,14 +78,7 @@ def restore_snapshot(domain: ObservedDomain, name: str, known: Iterable[Snapshot
             f"was not ours yet when the snapshot {name!r} was taken",
             "virsh snapshot-revert goes back to it; `reconciler adopt` takes the machine over again",
         )
-    has = {disk.path for disk in _disks(domain)}
-    gone = sorted(set(snapshot.disks) - has)
-    if gone:
-        raise _refused(
-            domain,
-            f"no longer has {', '.join(gone)}, which the snapshot {name!r} would change",
-            "attach it again first",
-        )
+    _require_its_own(domain, snapshot)
     later = [disk.name or disk.target for disk in _disks(domain) if disk.path not in snapshot.disks]
     notes = (
         [f"{', '.join(later)} of {_name(domain)} came after the snapshot and stays as it is"] if later else []
@@ -98,9 +92,9 @@ def delete_snapshot(domain: ObservedDomain, name: str, known: Iterable[Snapshot]
     """Delete a snapshot; the machine stays as it is.
 
     Raises:
-        ReconcilerError: There is none of the name.
+        ReconcilerError: There is none of the name, or it is of disks that are not the machine's alone.
     """
-    _named(domain, name, known)
+    _require_its_own(domain, _named(domain, name, known))
     what = f"{name!r} is not needed any more"
     return _plan(domain, Verb.DELETE_SNAPSHOT, what, [(DeleteSnapshot(name), Impact.DESTROY)])
 
@@ -189,6 +183,14 @@ def _whole(domain: ObservedDomain) -> list[DiskConfig]:
         )
     disks = [disk for disk in _disks(domain) if not disk.read_only]
     for disk in disks:
+        volume = disk.volume or _volume_at(disk.path)
+        if volume is not None:
+            raise _refused(
+                domain,
+                f"has the volume {volume}, which may go to another machine: a snapshot of this one inside of "
+                "it would be mixed up with those of the other",
+                f"detach it first, or copy it: a Volume with `source: {{volume: {volume}}}`",
+            )
         if disk.type != "file" or disk.format != "qcow2":
             kind = disk.format if disk.type == "file" else disk.type
             raise _refused(
@@ -200,6 +202,37 @@ def _whole(domain: ObservedDomain) -> list[DiskConfig]:
     if not disks:
         raise _refused(domain, "has no disk, so there is nothing to keep")
     return disks
+
+
+def _require_its_own(domain: ObservedDomain, snapshot: Snapshot) -> None:
+    """Refuse what would change disks that are, or may be, another machine's by now.
+
+    Deleting is a change too, and libvirt 9 crashes over a disk that is gone.
+    """
+    name = domain.config.name
+    forget = f"virsh snapshot-delete {shlex.quote(name)} {shlex.quote(snapshot.name)} --metadata"
+    forget = f"forget the snapshot on {domain.host}, which leaves its data in the files: {forget}"
+    volumes = sorted(found for path in snapshot.disks if (found := _volume_at(path)) is not None)
+    if volumes:
+        raise _refused(
+            domain,
+            f"has the snapshot {snapshot.name!r} inside of the volume {', '.join(volumes)}, which may hold "
+            "another machine's of that name",
+            forget,
+        )
+    gone = sorted(set(snapshot.disks) - {disk.path for disk in _disks(domain)})
+    if gone:
+        raise _refused(
+            domain,
+            f"no longer has {', '.join(gone)}, which the snapshot {snapshot.name!r} would change",
+            f"attach it again first, or {forget}",
+        )
+
+
+def _volume_at(path: str) -> str | None:
+    """The `Volume` whose bytes a path leads to, by the name of the file."""
+    parsed = parse_own_volume_name(path.rpartition("/")[2])
+    return parsed[0] if parsed is not None else None
 
 
 def _named(domain: ObservedDomain, name: str, known: Iterable[Snapshot]) -> Snapshot:

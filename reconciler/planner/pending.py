@@ -6,6 +6,7 @@ are shown with what is pending on them.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -51,16 +52,41 @@ def project(situation: Situation) -> Fleet:
 
 
 def _pools(situation: Situation, host: Host, observed: ObservedHost) -> Iterable[Pool]:
-    for name, manifest in situation.desired.pools.items():
+    desired = situation.desired
+    for name, manifest in desired.pools.items():
         if not meant_for(manifest.spec.hosts, host):
             continue
         present = observed.pools.get(name)
         if present is None:
+            if same_place(desired, manifest, host, observed) is not None:
+                continue
             free = _free(manifest, situation.fleet, observed)
             yield pending_pool(manifest, situation.owner, host.name, free)
         elif not present.active and present.uuid == _uuid(name, situation.owner, host.name):
             free = _free(manifest, situation.fleet, observed)
             yield replace(present, active=True, pending=True, capacity=free, available=free)
+
+
+def same_place(
+    desired: DesiredState, manifest: StoragePool, host: Host, observed: ObservedHost
+) -> str | None:
+    """The pool of a host that has the folder of one that is to be made there; None if none has.
+
+    libvirt refuses two pools of one folder. Of two that are both to be made, the first by name has it.
+    """
+    name, path = manifest.name, manifest.spec.path
+    if manifest.spec.type is not PoolType.DIR or not path or name in observed.pools:
+        return None
+    taken = {pool.name: pool.path for pool in observed.pools.values()}
+    for other in desired.pools.values():
+        if other.name < name and other.name not in taken and meant_for(other.spec.hosts, host):
+            taken[other.name] = other.spec.path or ""
+    same = (one for one, where in taken.items() if where and _normal(where) == _normal(path))
+    return min(same, default=None)
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath(path)
 
 
 def pending_pool(manifest: StoragePool, owner: str, host: str, free: int) -> Pool:

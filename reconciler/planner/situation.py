@@ -11,6 +11,7 @@ from reconciler.model.domain import ObservedDomain
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import IPAddress, Network
+from reconciler.model.network_config import Lease
 from reconciler.model.placement import (
     AddressRecord,
     ClaimRecord,
@@ -44,6 +45,7 @@ class Situation:
         dead_hosts: Hosts that an operator declared dead, and that still do not answer.
         addresses: What the store knows of machines' addresses.
         stale_images: Volumes of images that we brought, and that nothing needed for long.
+        leases: What the DHCP of the hosts that answer gave away; whatever chooses no new address ignores it.
     """
 
     desired: DesiredState
@@ -59,6 +61,7 @@ class Situation:
     dead_hosts: frozenset[str] = frozenset()
     addresses: frozenset[AddressRecord] = frozenset()
     stale_images: frozenset[ImageKey] = frozenset()
+    leases: frozenset[Lease] = frozenset()
 
     def known(self, host: str) -> bool:
         """True if a domain's absence on this host is evidence that it is not there."""

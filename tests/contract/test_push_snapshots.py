@@ -16,6 +16,7 @@ from reconciler.model.operations import DeleteSnapshot, Redefine, RestoreSnapsho
 
 ROOT = DiskConfig("vda", "virtio", "/pool/root.qcow2", "qcow2", 1 << 20, "root")
 DATA = DiskConfig("vdb", "virtio", "/pool/data.qcow2", "qcow2", 1 << 20, "data")
+VOLUME = replace(DATA, path=f"/pool/volume-shelf.{UID}.qcow2", volume="shelf")
 THEN = config(disks=(ROOT,))
 TAKE = TakeSnapshot("before", ("vda",))
 
@@ -79,6 +80,67 @@ def test_a_disk_that_went_to_somebody_else_is_not_rolled_back(
     result = carry_out(conn, tmp_path, action(restore(mark_of(THEN, 3))))["restore-snapshot"]
     assert (result.outcome, result.reason) == ("failed", "DiskDetached")
     assert marked(conn)["generation"] == "3"
+
+
+def test_a_snapshot_of_a_disk_that_went_is_not_deleted(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    # libvirt 9 crashes if it is asked to.
+    both = replace(THEN, disks=(ROOT, DATA))
+    carry_out(conn, tmp_path, action(Redefine(both, mark_of(both, 2), ("disks[data]",))))
+    carry_out(conn, tmp_path, action(TakeSnapshot("before", ("vda", "vdb"))))
+    carry_out(conn, tmp_path, action(Redefine(THEN, mark_of(THEN, 3), ("disks[data]",))))
+    result = carry_out(conn, tmp_path, action(DeleteSnapshot("before")))["delete-snapshot"]
+    assert (result.outcome, result.reason, result.terminal) == ("failed", "DiskDetached", True)
+    assert "no longer has /pool/data.qcow2, which the snapshot 'before' would change" in result.message
+    assert "virsh snapshot-delete web-1 before --metadata" in result.message
+    assert conn.lookupByUUIDString(UID).snapshotListNames() == ["before"]
+    carry_out(conn, tmp_path, action(Redefine(both, mark_of(both, 4), ("disks[data]",))))
+    assert carry_out(conn, tmp_path, action(DeleteSnapshot("before")))["delete-snapshot"].outcome == "changed"
+
+
+def test_a_snapshot_of_a_target_that_went_is_not_deleted(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    # libvirt looks the disks up by their targets, whatever file they lead to.
+    carry_out(conn, tmp_path, action(TAKE))
+    moved = replace(THEN, disks=(replace(ROOT, target="vdc"),))
+    carry_out(conn, tmp_path, action(Redefine(moved, mark_of(moved, 2), ("disks[root]",))))
+    result = carry_out(conn, tmp_path, action(DeleteSnapshot("before")))["delete-snapshot"]
+    assert (result.outcome, result.reason) == ("failed", "DiskDetached")
+    assert "no longer has the disk vda" in result.message
+    assert conn.lookupByUUIDString(UID).snapshotListNames() == ["before"]
+
+
+def test_no_snapshot_is_kept_inside_of_a_volume(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    both = replace(THEN, disks=(ROOT, VOLUME))
+    carry_out(conn, tmp_path, action(Redefine(both, mark_of(both, 2), ("disks[data]",))))
+    take = TakeSnapshot("before", ("vda", "vdb"))
+    result = carry_out(conn, tmp_path, action(take))["take-snapshot"]
+    assert (result.outcome, result.reason, result.terminal) == ("failed", "VolumeInSnapshot", True)
+    assert "'web-1' has the volume 'shelf'" in result.message
+    assert conn.lookupByUUIDString(UID).snapshotListNames() == []
+
+
+def test_a_volume_that_cannot_be_written_is_no_obstacle(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    both = replace(THEN, disks=(ROOT, replace(VOLUME, read_only=True)))
+    carry_out(conn, tmp_path, action(Redefine(both, mark_of(both, 2), ("disks[data]",))))
+    for operation in (TAKE, restore(mark_of(both, 2)), DeleteSnapshot("before")):
+        [result] = carry_out(conn, tmp_path, action(operation)).values()
+        assert result.outcome == "changed", result
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_snapshot_that_was_kept_inside_of_a_volume_is_not_touched(
+    conn: libvirt.virConnect, tmp_path: Path, attached: bool
+) -> None:
+    both = replace(THEN, disks=(ROOT, VOLUME))
+    carry_out(conn, tmp_path, action(Redefine(both, mark_of(both, 2), ("disks[data]",))))
+    domain = conn.lookupByUUIDString(UID)
+    domain.snapshotCreateXML("<domainsnapshot><name>before</name></domainsnapshot>", 0)
+    if not attached:
+        carry_out(conn, tmp_path, action(Redefine(THEN, mark_of(THEN, 3), ("disks[data]",))))
+    for operation in (restore(mark_of(THEN, 3)), DeleteSnapshot("before")):
+        [result] = carry_out(conn, tmp_path, action(operation)).values()
+        assert (result.outcome, result.reason) == ("failed", "VolumeInSnapshot")
+        assert "the volume 'shelf'" in result.message
+    assert domain.snapshotListNames() == ["before"]
 
 
 def test_a_snapshot_of_when_it_was_nobodys_is_not_gone_back_to(

@@ -122,3 +122,29 @@ def test_uncertainty_gives_nothing_new_and_takes_nothing_away() -> None:
     found = allocate(SPACES, asked, everybody(asked, {}), uncertain="h1 was never seen")
     assert found.granted == {"a": {"net0": ADDRESSES[3]}}
     assert [(r.wish.vm, r.reason) for r in found.refused] == [("b", "HostUnknown"), ("c", "HostUnknown")]
+
+
+@quick
+@given(wishes, others, st.dictionaries(st.tuples(networks, st.sampled_from(ADDRESSES)), st.just(["old"])))
+def test_a_leased_address_is_chosen_only_when_no_other_is_left(
+    asked: list[Wish], held: dict[Place, list[str]], leased: dict[Place, list[str]]
+) -> None:
+    whole = everybody(asked, held)
+    plain, found = allocate(SPACES, asked, whole), allocate(SPACES, asked, whole, leased=leased)
+    # Leases deny nobody an address, and fixed ones and those that are kept are what they were.
+    assert found.refused == plain.refused
+    got = {place[:2] for place in given_out(asked, found)}
+    taken = got | whole.keys() | {(w.network, w.address) for w in asked if w.address is not None}
+    for wish in asked:
+        address = found.granted.get(wish.vm, {}).get(wish.interface)
+        if wish.address is not None or address == wish.kept:
+            assert address == plain.granted.get(wish.vm, {}).get(wish.interface)
+        elif address is not None and (wish.network, address) in leased:
+            assert SPACES[wish.network].free(taken, wish.network, 0, leased) is None
+
+
+def test_what_the_lease_of_its_own_mac_says_is_free_to_a_machine() -> None:
+    asked = [Wish("a", "net0", "lan", mac="aa"), Wish("b", "net0", "lan", mac="bb")]
+    leased = {("lan", ADDRESSES[2]): ["bb"], ("lan", ADDRESSES[3]): ["bb", "other host"]}
+    found = allocate(SPACES, asked, {}, leased=leased)
+    assert found.granted == {"a": {"net0": ADDRESSES[4]}, "b": {"net0": ADDRESSES[2]}}

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from reconciler.model.host import Host, ObservedHost, Pool
 from reconciler.model.identity import object_uuid
 from reconciler.model.operations import DefinePool, SetPoolAutostart, StartPool, UndefinePool
-from reconciler.model.placement import on_host, parse_claim_name
+from reconciler.model.placement import on_host, parse_claim_name, parse_own_volume_name, parse_volume_name
 from reconciler.model.plan import Blocked, Change, FieldChange, Impact, Verb
 from reconciler.model.storage import StoragePool
 from reconciler.model.units import format_size
 from reconciler.planner.outcome import UNCHANGED, Outcome
-from reconciler.planner.pending import meant_for, pending_pool
+from reconciler.planner.pending import meant_for, pending_pool, same_place
 from reconciler.planner.situation import Situation
 from reconciler.planner.steps import Steps
 from reconciler.planner.survey import Survey
 
 KIND = "StoragePool"
+_FEW_VOLUMES = 3
+"""So many of what lies in a pool are named; of the rest it is said how many there are."""
 
 
 def plan_pools(survey: Survey) -> Iterable[Outcome]:
@@ -67,7 +69,19 @@ def _wanted(situation: Situation, host: Host, observed: ObservedHost) -> Iterato
         if key in situation.held:
             yield Outcome(blocked=situation.held[key])
             continue
+        other = same_place(situation.desired, manifest, host, observed)
+        if other is not None:
+            yield Outcome(blocked=_conflict(key, manifest, other, host))
+            continue
         yield _one(key, manifest, observed.pools.get(name), host, situation.owner)
+
+
+def _conflict(key: str, manifest: StoragePool, other: str, host: Host) -> Blocked:
+    message = (
+        f"its path {manifest.spec.path} is that of the pool {other} on {host.name}, and libvirt has one pool "
+        f"for a folder: use the pool {other}, or give this one another path"
+    )
+    return Blocked(key, "PoolConflict", message, host.name)
 
 
 def _one(key: str, manifest: StoragePool, present: Pool | None, host: Host, owner: str) -> Outcome:
@@ -93,7 +107,9 @@ def _new(key: str, manifest: StoragePool, wanted: Pool, host: Host) -> Outcome:
     if wanted.autostart:
         on = SetPoolAutostart(wanted.name, wanted.uuid, True)
         steps.add(on, "it starts with its host", after=[defined])
-    change = Change(key, wanted.uuid, host.name, Verb.CREATE, Impact.NONE, "it is new")
+    told = (("type", wanted.type), ("path", manifest.spec.path), ("source", wanted.source))
+    fields = tuple(FieldChange(path, None, value, Impact.NONE) for path, value in told if value)
+    change = Change(key, wanted.uuid, host.name, Verb.CREATE, Impact.NONE, "it is new", fields=fields)
     return Outcome(change, tuple(steps.actions))
 
 
@@ -177,8 +193,9 @@ def _surplus(situation: Situation, host: Host, observed: ObservedHost) -> Iterat
             yield Outcome(blocked=situation.held[key])
             continue
         user = _user(situation, host, observed, pool)
+        user = f"{user}: it stays" if user else _kept(situation, host, pool)
         if user:
-            message = f"it is no longer declared for {host.name}, but {user}: it stays"
+            message = f"it is no longer declared for {host.name}, but {user}"
             yield Outcome(blocked=Blocked(key, "PoolInUse", message, host.name))
             continue
         steps = Steps(key, pool.uuid, host.name)
@@ -205,6 +222,40 @@ def _user(situation: Situation, host: Host, observed: ObservedHost, pool: Pool) 
         if volume.spec.pool == pool.name and volume.spec.host in (None, host.name):
             return f"the volume {name} names it"
     return ""
+
+
+def _kept(situation: Situation, host: Host, pool: Pool) -> str:
+    """What of ours would be out of sight without the pool, and what to do; empty if nothing would."""
+    names = [name for name in pool.volumes if parse_volume_name(name) or parse_own_volume_name(name)]
+    left = sorted(set(names) - _seen_elsewhere(situation, host, pool.name))
+    again = "declare the pool again"
+    if left:
+        more = f" and {len(left) - _FEW_VOLUMES} more" if len(left) > _FEW_VOLUMES else ""
+        return (
+            f"nobody would see {', '.join(left[:_FEW_VOLUMES])}{more} in it any more: it stays. Delete what "
+            f"nobody needs (`reconciler discard {host.name}/{pool.name}/{left[0]}`), or {again}"
+        )
+    if pool.active:
+        return ""
+    # Of a pool that is stopped, only the store knows what lies in it.
+    records = situation.volumes.values()
+    known = sorted(one.volume for one in records if (one.host, one.pool) == (host.name, pool.name))
+    if not known:
+        return ""
+    return f"the volume {known[0]} lies in it, and it is not active: it stays. To reach it, {again}"
+
+
+def _seen_elsewhere(situation: Situation, host: Host, name: str) -> frozenset[str]:
+    """What the other hosts of a pool that all of them share show of it."""
+    manifest = situation.desired.pools.get(name)
+    if manifest is None or not manifest.spec.shared:
+        return frozenset()
+    others = (
+        situation.fleet[one.name].pools.get(name)
+        for one in situation.hosts.values()
+        if one.name != host.name and situation.known(one.name) and meant_for(manifest.spec.hosts, one)
+    )
+    return frozenset(volume for pool in others if pool is not None and pool.active for volume in pool.volumes)
 
 
 def lies_in(path: str, pool: Pool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -230,10 +231,22 @@ class _Volume:
                     pool = self.situation.fleet[host].pools.get(manifest.name)
                     if pool is not None and pool.active:
                         return host
+        self._refuse_unknown_pool()
         waits = f"its machine {machines[0]} is not placed" if machines else "no machine has it"
         raise _WaitError(
             "WaitForFirstMachine", f"{waits} yet: it is made where its first machine is, or name a host"
         )
+
+    def _refuse_unknown_pool(self) -> None:
+        """To wait for a machine is of no use if no host has its pool; a silent one may have it."""
+        name, hosts = self.spec.pool, self.situation.hosts
+        if name is None or not hosts or not all(self.situation.known(host) for host in hosts):
+            return
+        pools = {pool for host in hosts for pool in self.situation.fleet[host].pools}
+        if name not in pools:
+            near = difflib.get_close_matches(name, sorted(pools), 1)
+            hint = f"did you mean {near[0]!r}?" if near else "declare it, or name another"
+            raise _WaitError("PoolMissing", f"no host has a storage pool {name!r}: {hint}")
 
     def _host_of(self, machine: str) -> str | None:
         domain = self.survey.index.ours.get(machine)
@@ -268,7 +281,8 @@ class _Volume:
             source_pool=pool,
         )
         steps.add(make, f"a copy of {source}" if source else reason, after=before)
-        fields = (FieldChange("size", None, self.spec.size, Impact.NONE),)
+        told = (("size", make.size), ("pool", make.pool), ("format", make.format))
+        fields = tuple(FieldChange(path, None, value, Impact.NONE) for path, value in told)
         change = Change(self.key, self.uid, place.host, Verb.CREATE, Impact.NONE, reason, fields=fields)
         return Outcome(change, tuple(steps.actions))
 

@@ -16,7 +16,7 @@ from reconciler.model.domain import (
     ObservedDomain,
 )
 from reconciler.model.host import HostStatus, ObservedHost, ObservedNetwork
-from reconciler.model.network_config import NetworkConfig, Reservation
+from reconciler.model.network_config import Lease, NetworkConfig, Reservation
 from reconciler.observed.addresses import LeaseReader, ask_domain, known_addresses
 
 UID = "6a2f41a3-c54c-4cf1-8b3e-0123456789ab"
@@ -87,3 +87,23 @@ def test_what_a_running_domain_says_is_asked_of_everybody() -> None:
     # The test driver makes addresses up for every source.
     assert {one.source for one in found} <= set(AddressSource)
     assert all(one.interface == "" for one in found if one.source is not AddressSource.AGENT)
+
+
+class Net:
+    """A network that gave one address away."""
+
+    def __init__(self, name: str, mac: str) -> None:
+        self._name, self._mac = name, mac
+
+    def name(self) -> str:
+        return self._name
+
+    def DHCPLeases(self) -> list[dict[str, str]]:  # noqa: N802
+        return [{"ipaddr": "10.9.0.2", "mac": self._mac}]
+
+
+def test_a_lease_is_known_with_its_network() -> None:
+    reader = LeaseReader(lambda: 0.0)
+    reader.read([Net("lan", MAC.upper()), Net("dmz", OTHER), Net("silent", OTHER)], frozenset({"lan", "dmz"}))
+    assert reader.given == {Lease("lan", "10.9.0.2", MAC), Lease("dmz", "10.9.0.2", OTHER)}
+    assert reader.leases == {MAC: (lease("10.9.0.2"),), OTHER: (lease("10.9.0.2", OTHER),)}

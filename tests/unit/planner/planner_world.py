@@ -22,6 +22,7 @@ from reconciler.model.domain import (
 from reconciler.model.host import Host, HostStatus, ObservedHost, ObservedNetwork, Pool
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import Network
+from reconciler.model.network_config import Lease
 from reconciler.model.placement import (
     AddressRecord,
     Candidate,
@@ -201,6 +202,7 @@ class World:
     claims: set[ClaimRecord] = field(default_factory=set)
     dead_hosts: set[str] = field(default_factory=set)
     addresses: set[AddressRecord] = field(default_factory=set)
+    leases: set[Lease] = field(default_factory=set)
 
     def add_host(self, name: str, **settings: Any) -> SimHost:
         ours = ("down", "cpus", "memory", "hardware", "libvirt")
@@ -224,6 +226,7 @@ class World:
             claims=frozenset(self.claims),
             dead_hosts=frozenset(self.dead_hosts),
             addresses=frozenset(self.addresses),
+            leases=frozenset(self.leases),
         )
 
     def plan(self, desired: DesiredState, memo: Memo | None = None) -> tuple[Survey, Plan]:

@@ -18,6 +18,7 @@ from reconciler.planner import one_off
 UID = "6a2f41a3-c54c-4cf1-8b3e-0123456789ab"
 ROOT = DiskConfig("vda", "virtio", "/pool/root.qcow2", "qcow2", None, "root")
 DATA = DiskConfig("vdb", "virtio", "/pool/data.qcow2", "qcow2", None, "data")
+SHELF = replace(DATA, path=f"/pool/volume-shelf.{UID}.qcow2", volume="shelf")
 THEN = Snapshot("then", 1.0, "shutoff", False, ("/pool/root.qcow2", "/pool/data.qcow2"))
 
 
@@ -71,6 +72,40 @@ def test_half_a_snapshot_is_refused(found: ObservedDomain, says: str) -> None:
         one_off.take_snapshot(found, "now", [])
 
 
+@pytest.mark.parametrize(
+    "volume",
+    [
+        SHELF,
+        replace(SHELF, volume=None),  # its name tells, even if nobody remembers what it is
+        replace(SHELF, path="/pool/linked.qcow2"),
+        replace(SHELF, format="raw"),
+    ],
+)
+def test_a_volume_holds_no_snapshot_of_a_machine(volume: DiskConfig) -> None:
+    with pytest.raises(ReconcilerError, match="has the volume shelf") as caught:
+        one_off.take_snapshot(domain(ROOT, volume), "now", [])
+    assert "detach it first" in caught.value.hint
+    assert "source: {volume: shelf}" in caught.value.hint
+    plan = one_off.take_snapshot(domain(ROOT, replace(volume, read_only=True)), "now", [])
+    assert plan.actions[0].operation == TakeSnapshot("now", ("vda",))
+
+
+@pytest.mark.parametrize("found", [domain(ROOT, SHELF), domain(ROOT)])
+def test_a_snapshot_inside_of_a_volume_is_not_touched(found: ObservedDomain) -> None:
+    known = [replace(THEN, disks=(ROOT.path, SHELF.path))]
+    for act in (one_off.restore_snapshot, one_off.delete_snapshot):
+        with pytest.raises(ReconcilerError, match="the volume shelf") as caught:
+            act(found, "then", known)
+        assert "virsh snapshot-delete web then --metadata" in caught.value.hint
+
+
+def test_a_snapshot_of_a_disk_that_went_is_not_deleted() -> None:
+    with pytest.raises(ReconcilerError, match=r"no longer has /pool/data\.qcow2, which .* would") as caught:
+        one_off.delete_snapshot(domain(ROOT), "then", [THEN])
+    assert "attach it again first" in caught.value.hint
+    assert "virsh snapshot-delete web then --metadata" in caught.value.hint
+
+
 def test_going_back_writes_the_mark_of_today() -> None:
     found = domain(ROOT, DATA)
     plan = one_off.restore_snapshot(found, "then", [THEN])
@@ -102,7 +137,7 @@ def test_names_of_snapshots_are_taken_once() -> None:
         one_off.take_snapshot(domain(ROOT), "then", [THEN])
     with pytest.raises(ReconcilerError, match="has no snapshot"):
         one_off.delete_snapshot(domain(ROOT), "now", [THEN])
-    assert kinds(one_off.delete_snapshot(domain(ROOT), "then", [THEN])) == ["delete-snapshot"]
+    assert kinds(one_off.delete_snapshot(domain(ROOT, DATA), "then", [THEN])) == ["delete-snapshot"]
 
 
 def action(name: str, vm: str, *after: str) -> Action:

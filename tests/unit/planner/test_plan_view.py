@@ -23,7 +23,7 @@ from test_planner_scenarios import run
 
 from reconciler.cli.plan_view import escape, plan_json, plan_lines, plan_schema, summary
 from reconciler.model.placement import Decision
-from reconciler.model.plan import PLAN_JSON, PLAN_VERSION, Blocked, Impact, Plan
+from reconciler.model.plan import PLAN_JSON, PLAN_VERSION, Blocked, Change, FieldChange, Impact, Plan, Verb
 
 CASES = Path(__file__).parents[2] / "cases" / "plan"
 DOCS = Path(__file__).parents[3] / "docs" / "plan-format.md"
@@ -103,6 +103,16 @@ def test_colours_only_when_told_and_never_from_a_host() -> None:
     assert any("\x1b[32m" in line for line in coloured)
     assert not any("\x1b[31m\u202e" in line for line in coloured)
     assert escape("a\tb\x1b[0m\u202eé") == "a\\tb\\x1b[0m\\u202eé"
+
+
+def test_only_machines_are_told_to_restart() -> None:
+    field = FieldChange("dhcp", before=False, after=True, impact=Impact.RESTART)
+    network = Change("Network/lan@h1", "u", "h1", Verb.UPDATE, Impact.NONE, "it is used", deferred=(field,))
+    machine = replace(network, vm="web")
+    shown = "\n".join(plan_lines(Plan("r", (network,), ())))
+    assert "[waits until no machine uses it]" in shown
+    assert "updatePolicy" not in shown
+    assert "[needs restart: set updatePolicy: Restart" in "\n".join(plan_lines(Plan("r", (machine,), ())))
 
 
 def test_the_summary_counts() -> None:

@@ -32,6 +32,7 @@ from reconciler.errors import LimitError
 from reconciler.model.config import LimitsConfig
 from reconciler.model.domain import DiskConfig, DomainConfig, DomainState, InterfaceConfig
 from reconciler.model.host import HostStatus, Pool
+from reconciler.model.network_config import Lease
 from reconciler.model.parts import (
     CdromConfig,
     FilesystemConfig,
@@ -428,6 +429,11 @@ def note(world: World, _argument: Any) -> None:
     world.look()
 
 
+def lease(world: World, arguments: Any) -> None:
+    """DHCP gave an address away: network, address, MAC."""
+    world.leases.add(Lease(*arguments))
+
+
 _DEEDS: dict[str, Callable[[World, Any], None]] = {
     "alter": alter,
     "capable": capable,
@@ -459,6 +465,7 @@ _DEEDS: dict[str, Callable[[World, Any], None]] = {
     "rename": rename,
     "alter_network": alter_network,
     "lose_network": lose_network,
+    "lease": lease,
     "foreign_network": foreign_network,
     "note": note,
 }

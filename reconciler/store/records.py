@@ -57,7 +57,8 @@ def find_conflicts(
     wanted: Mapping[str, Record], existing: Mapping[str, Record], void: frozenset[str]
 ) -> Iterator[Conflict]:
     """Intents that would give a machine another uid or host, or a uid another machine."""
-    standing = {vm: record for vm, record in existing.items() if vm not in void}
+    # By name, so that of several that stand in the way always the same one is told.
+    standing = {vm: existing[vm] for vm in sorted(existing) if vm not in void}
     # A machine of this very batch speaks for itself; the others keep their uid.
     owners = {record.uid: record for vm, record in standing.items() if vm not in wanted}
     for intent in wanted.values():

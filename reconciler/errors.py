@@ -15,6 +15,13 @@
     ├── AllocatorError                exit 1   an algorithm or the external allocator program misbehaved
     │   └── AllocatorConfigError      exit 3   the configuration names an algorithm or weigher that is none
     ├── StoreError                    exit 1   the store cannot be opened or is of another version
+    ├── RefusedError                  exit 1   a request that cannot be granted as it stands
+    │   ├── UnauthenticatedError      exit 1   nobody knows who asks
+    │   ├── ForbiddenError            exit 1   who asks may not
+    │   ├── NotFoundError             exit 1   there is no such object
+    │   ├── ConflictError             exit 1   what is there does not allow it: `.file`, `.line` where known
+    │   ├── PreconditionError         exit 6   it is not any more what the caller had seen
+    │   └── UnavailableError          exit 1   not now: `.retry_after` seconds
     └── LabError                      exit 1   the throw-away lab
 
 `hint` is what to do next, in the imperative.  With `plan --detailed-exitcode` every error exits 1,
@@ -171,6 +178,71 @@ class AllocatorConfigError(AllocatorError, ValueError):
 
 class StoreError(ReconcilerError):
     """The store cannot be opened, or belongs to another version."""
+
+
+class RefusedError(ReconcilerError):
+    """A request that cannot be granted as it stands, and why. `.reason` is a CamelCase word for programs."""
+
+    reason: ClassVar[str] = "Refused"
+
+
+class UnauthenticatedError(RefusedError):
+    """Nobody knows who asks. Never says which part of a credential was wrong."""
+
+    reason = "Unauthenticated"
+
+
+class ForbiddenError(RefusedError):
+    """Who asks may not do this, or not to this object."""
+
+    reason = "Forbidden"
+
+
+class NotFoundError(RefusedError):
+    """There is no such object."""
+
+    reason = "NotFound"
+
+
+class ConflictError(RefusedError):
+    """What is there does not allow it.
+
+    Args:
+        message: What was wrong.
+        hint: What to do next.
+        file: Where what stands in the way is written, relative to the source; empty if it is nowhere.
+        line: 1-based; 0 when unknown.
+    """
+
+    reason = "Conflict"
+
+    def __init__(self, message: str, *, hint: str = "", file: str = "", line: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
+        self.line = line
+
+
+class PreconditionError(RefusedError):
+    """An object is not any more (or not yet) what the caller had seen of it."""
+
+    exit_code = 6
+    reason = "PreconditionFailed"
+
+
+class UnavailableError(RefusedError):
+    """It cannot be had now, and can be later.
+
+    Args:
+        message: What was wrong.
+        hint: What to do next.
+        retry_after: Seconds after which to ask again.
+    """
+
+    reason = "Unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
 
 
 class LabError(ReconcilerError):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from reconciler.model.api_config import ApiConfig
 from reconciler.model.envelope import Identifier, Manifest
 from reconciler.model.units import Duration, Size
 
@@ -193,6 +194,7 @@ class Config(Manifest):
         daemon: When the daemon ticks.
         secrets: How secrets that manifests refer to are read.
         provision: How the playbooks of ``spec.provision`` log in to machines.
+        api: The REST API.
     """
 
     owner: Identifier = "default"
@@ -209,3 +211,4 @@ class Config(Manifest):
     daemon: DaemonConfig = DaemonConfig()
     secrets: SecretsConfig = SecretsConfig()
     provision: ProvisionConfig = ProvisionConfig()
+    api: ApiConfig = ApiConfig()

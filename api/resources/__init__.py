@@ -1,0 +1,1 @@
+"""A class for each path, of a few lines each."""

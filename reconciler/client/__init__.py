@@ -1,0 +1,1 @@
+"""A thin typed client of the REST API, for the command line and for programs."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import signal
 import struct
-import subprocess
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from reconciler.errors import LabError
 from reconciler.lab.files import write_in_place
 from reconciler.lab.host import LabHost
 from reconciler.lab.packages import CEPH_COMMANDS, CEPH_FILES, missing_packages
-from reconciler.lab.process import CLEAN_ENVIRONMENT, command_lines, run, send, tail, wait_until
+from reconciler.lab.process import command_lines, run, send, spawn, tail, wait_until
 
 SCRIPT: Final = Path(__file__).with_name("ceph.sh")
 TIMEOUT: Final = 90.0
@@ -235,17 +234,7 @@ class Ceph:
     def _spawn(self) -> None:
         script = ["bash", str(SCRIPT), str(self.directory), self.address, self._id("fsid"), self._id("osd")]
         argv = ["setsid", "--fork", "unshare", "--mount", "--pid", "--fork", "--kill-child", *script]
-        with (self.directory / "boot.log").open("ab") as log:
-            subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=CLEAN_ENVIRONMENT,
-                cwd="/",
-                timeout=10,
-                check=True,
-            )
+        spawn(argv, self.directory / "boot.log")
 
     def _log(self) -> str:
         log = self.directory / "boot.log"

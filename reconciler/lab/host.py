@@ -21,12 +21,12 @@ from reconciler.errors import LabError
 from reconciler.lab import network
 from reconciler.lab.packages import OVS_COMMANDS, missing_packages
 from reconciler.lab.process import (
-    CLEAN_ENVIRONMENT,
     command_lines,
     inner_pid,
     namespace_members,
     run,
     send,
+    spawn,
     tail,
     wait_until,
 )
@@ -207,21 +207,7 @@ class LabHost:
         address = f"{self.address}/{self._wiring.subnet.prefixlen}"
         script = ["bash", str(BOOT_SCRIPT), "wire", str(self.directory), self.name, address, self.cable]
         script += [network.bridge_name(self._wiring.tag), str(os.getpid())]
-        self._spawn(["setsid", "--fork", "unshare", "--net", *script])
-
-    def _spawn(self, argv: Sequence[str]) -> None:
-        """Start something that outlives us; what it says goes to the host's boot log."""
-        with (self.directory / "boot.log").open("ab") as log:
-            subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=CLEAN_ENVIRONMENT,
-                cwd="/",
-                timeout=10,
-                check=True,
-            )
+        spawn(["setsid", "--fork", "unshare", "--net", *script], self.directory / "boot.log")
 
     def wait_for_libvirt(self, *, timeout: float = BOOT_TIMEOUT) -> HostStatus:
         """Wait until libvirt answers over ssh.

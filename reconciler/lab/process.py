@@ -55,6 +55,21 @@ def run(
     return done
 
 
+def spawn(argv: Sequence[str], log: Path) -> None:
+    """Start something that outlives us (it forks); what it says goes to the end of `log`."""
+    with log.open("ab") as said:
+        subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=CLEAN_ENVIRONMENT,
+            cwd="/",
+            timeout=10,
+            check=True,
+        )
+
+
 def _shown(argv: Sequence[str]) -> str:
     """A command as it is shown in messages: whole, but not endless."""
     text = " ".join(argv)

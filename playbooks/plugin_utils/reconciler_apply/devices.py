@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steps on disks and interfaces of a running domain. What the next start uses, `redefine` writes."""
+"""Steps on disks and interfaces of a running domain, and how any of its devices is found and pulled out.
+
+What the next start uses, `redefine` writes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 _RELEASE_SECONDS = 30
 """How long a guest may take to let go of a device."""
 
-_Finder = Callable[[libvirt.virDomain, str], "ET.Element | None"]
+Finder = Callable[[libvirt.virDomain, str], "ET.Element | None"]
+"""Looks a device of a domain up by what names it."""
 
 
 def attach_disk(session: Session, step: Step) -> str | None:
@@ -25,9 +29,9 @@ def attach_disk(session: Session, step: Step) -> str | None:
     domain = session.ours(step)
     if not domain.isActive():
         return None
-    present = _disk(domain, step["target"])
+    present = find_disk(domain, step["target"])
     if present is not None:
-        path = _path(present)
+        path = path_of(present)
         if path == step["path"]:
             return None
         raise StepError(
@@ -42,7 +46,7 @@ def attach_disk(session: Session, step: Step) -> str | None:
 def detach_disk(session: Session, step: Step) -> str | None:
     """Pull a disk out, and wait until the guest let go."""
     domain = session.ours(step)
-    return _detach(session, domain, step["target"], _disk)
+    return detach(session, domain, step["target"], find_disk)
 
 
 def attach_interface(session: Session, step: Step) -> str | None:
@@ -58,14 +62,14 @@ def attach_interface(session: Session, step: Step) -> str | None:
 def detach_interface(session: Session, step: Step) -> str | None:
     """Pull an interface out, and wait until the guest let go."""
     domain = session.ours(step)
-    return _detach(session, domain, step["mac"], _interface)
+    return detach(session, domain, step["mac"], _interface)
 
 
 def grow_disk(session: Session, step: Step) -> str | None:
     """Grow a disk, under the running guest or in its pool; never shrink it."""
     domain = session.ours(step)
     size = step["size"]
-    if domain.isActive() and _disk(domain, step["target"]) is not None:
+    if domain.isActive() and find_disk(domain, step["target"]) is not None:
         if domain.blockInfo(step["target"])[0] >= size:
             return None
         session.about_to(f"grow {step['target']} of {domain.name()} to {size} bytes")
@@ -80,7 +84,8 @@ def grow_disk(session: Session, step: Step) -> str | None:
     return f"grown to {size} bytes"
 
 
-def _detach(session: Session, domain: libvirt.virDomain, key: str, find: _Finder) -> str | None:
+def detach(session: Session, domain: libvirt.virDomain, key: str, find: Finder) -> str | None:
+    """Pull a device out of a running domain, and wait until the guest let go of it."""
     if not domain.isActive():
         return None
     present = find(domain, key)
@@ -100,24 +105,26 @@ def _detach(session: Session, domain: libvirt.virDomain, key: str, find: _Finder
     return f"detached {key}"
 
 
-def _gone(domain: libvirt.virDomain, key: str, find: _Finder) -> bool:
+def _gone(domain: libvirt.virDomain, key: str, find: Finder) -> bool:
     return not domain.isActive() or find(domain, key) is None
 
 
-def _devices(domain: libvirt.virDomain) -> ET.Element:
-    devices = ET.fromstring(domain.XMLDesc(0)).find("devices")
-    return devices if devices is not None else ET.Element("devices")
+def devices_of(domain: libvirt.virDomain, tag: str) -> list[ET.Element]:
+    """Its devices of one kind, as it has them now."""
+    return ET.fromstring(domain.XMLDesc(0)).findall(f"devices/{tag}")
 
 
-def _disk(domain: libvirt.virDomain, target: str) -> ET.Element | None:
-    for disk in _devices(domain).findall("disk"):
+def find_disk(domain: libvirt.virDomain, target: str) -> ET.Element | None:
+    """The disk of this target."""
+    for disk in devices_of(domain, "disk"):
         found = disk.find("target")
         if found is not None and found.get("dev") == target:
             return disk
     return None
 
 
-def _path(disk: ET.Element) -> str:
+def path_of(disk: ET.Element) -> str:
+    """What is in a disk: a path, `rbd:` with a name, or nothing for an empty tray."""
     source = disk.find("source")
     if source is None:
         return ""
@@ -127,7 +134,7 @@ def _path(disk: ET.Element) -> str:
 
 
 def _interface(domain: libvirt.virDomain, mac: str) -> ET.Element | None:
-    for interface in _devices(domain).findall("interface"):
+    for interface in devices_of(domain, "interface"):
         found = interface.find("mac")
         if found is not None and found.get("address", "").lower() == mac.lower():
             return interface

@@ -7,13 +7,12 @@ import xml.etree.ElementTree as ET
 
 import libvirt
 
+from .devices import detach, devices_of, find_disk, path_of
 from .merge_hardware import device_key
 from .outcome import Step, StepError
 from .session import Session
-from .trouble import is_code
 
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
-_RELEASE_SECONDS = 30
 _LIMITS = {
     "total_bytes": "total_bytes_sec",
     "read_bytes": "read_bytes_sec",
@@ -28,7 +27,7 @@ def set_limits(session: Session, step: Step) -> str | None:
     """Limit what a disk may do in a second; what else is tuned of it (bursts, its group) stays."""
     domain = session.ours(step)
     target = step["target"]
-    if not domain.isActive() or _disk(domain, target) is None:
+    if not domain.isActive() or find_disk(domain, target) is None:
         return None
     wanted = {_LIMITS[name]: count for name, count in step["limits"].items()}
     present = domain.blockIoTune(target, _LIVE)
@@ -46,10 +45,10 @@ def change_media(session: Session, step: Step) -> str | None:
     target, path = step["target"], step["path"]
     if not domain.isActive():
         return None
-    drive = _disk(domain, target)
+    drive = find_disk(domain, target)
     if drive is None:
         raise StepError("DriveMissing", f"the running {domain.name()!r} has no drive {target}")
-    if _path(drive) == path:
+    if path_of(drive) == (path or ""):
         return None
     session.about_to(f"change what is in {target} of {domain.name()}")
     domain.updateDeviceFlags(step["xml"], _LIVE | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
@@ -103,41 +102,8 @@ def attach_host_device(session: Session, step: Step) -> str | None:
 
 def detach_host_device(session: Session, step: Step) -> str | None:
     """Take a device of the host back, and wait until the guest let go."""
-    domain = session.ours(step)
-    key = step["device"]
-    present = _host_device(domain, key) if domain.isActive() else None
-    if present is None:
-        return None
-    session.about_to(f"detach {key} from {domain.name()}")
-    try:
-        domain.detachDeviceFlags(ET.tostring(present, encoding="unicode"), _LIVE)
-    except libvirt.libvirtError as error:
-        if not is_code(error, libvirt.VIR_ERR_DEVICE_MISSING):
-            raise
-    if not session.wait(lambda: not domain.isActive() or _host_device(domain, key) is None, _RELEASE_SECONDS):
-        raise StepError(
-            "GuestHoldsDevice",
-            f"the guest of {domain.name()!r} did not let go of {key} within {_RELEASE_SECONDS} s",
-        )
-    return f"detached {key}"
-
-
-def _devices(domain: libvirt.virDomain, tag: str) -> list[ET.Element]:
-    return ET.fromstring(domain.XMLDesc(0)).findall(f"devices/{tag}")
-
-
-def _disk(domain: libvirt.virDomain, target: str) -> ET.Element | None:
-    for disk in _devices(domain, "disk"):
-        found = disk.find("target")
-        if found is not None and found.get("dev") == target:
-            return disk
-    return None
-
-
-def _path(disk: ET.Element) -> str | None:
-    source = disk.find("source")
-    return (source.get("file") or source.get("dev")) if source is not None else None
+    return detach(session, session.ours(step), step["device"], _host_device)
 
 
 def _host_device(domain: libvirt.virDomain, key: str) -> ET.Element | None:
-    return next((one for one in _devices(domain, "hostdev") if device_key(one) == key), None)
+    return next((one for one in devices_of(domain, "hostdev") if device_key(one) == key), None)

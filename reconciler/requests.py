@@ -20,7 +20,9 @@ from reconciler.model.request import Act, Request, RequestOutcome, RequestRecord
 from reconciler.model.snapshot import Snapshot
 from reconciler.model.status import Event
 from reconciler.observed.snapshots import read_snapshots
-from reconciler.planner import one_off
+from reconciler.observed.volume_snapshots import read_volume_snapshots
+from reconciler.planner import one_off, volume_acts
+from reconciler.planner.volume_acts import is_volume
 from reconciler.store.base import Store
 
 DAEMON = "reconciler run"
@@ -85,7 +87,7 @@ class Desk:
     def _look(self, vm: str) -> Look:
         """A look that reads the machine's host anew: events tell of most changes, but not at once."""
         look = self._engine.look()
-        found = look.survey.index.ours.get(vm)
+        found = volume_acts.home_of(look.survey, vm) if is_volume(vm) else look.survey.index.ours.get(vm)
         if found is None:
             return look
         self._engine.rooms.observer.refresh({found.host})
@@ -127,6 +129,8 @@ def plan_act(look: Look, request: Request, by: str = "") -> Plan:
         StalePlanError: It, or its snapshot, is not the one that was agreed on.
         ReconcilerError: It cannot be done now, or must not.
     """
+    if is_volume(request.vm):
+        return replace(_plan_for_volume(look, request), revision=look.plan.revision)
     domain = domain_of(look, request.vm)
     _require_free(look, request.vm, domain)
     if request.uid and request.uid != domain.uuid:
@@ -136,12 +140,29 @@ def plan_act(look: Look, request: Request, by: str = "") -> Plan:
 
 def agreed(look: Look, request: Request) -> Request:
     """The request, bound to the machine and the snapshot that `look` shows and a person agreed to."""
-    domain = domain_of(look, request.vm)
+    if is_volume(request.vm):
+        uid = volume_acts.home_of(look.survey, request.vm).uid
+    else:
+        uid = domain_of(look, request.vm).uuid
     taken = 0.0
     if request.act in (Act.RESTORE, Act.DELETE_SNAPSHOT):
-        known = snapshots_of(look, domain)
+        known = known_snapshots(look, request.vm)
         taken = next((one.created for one in known if one.name == request.snapshot), 0.0)
-    return replace(request, uid=domain.uuid, taken=taken)
+    return replace(request, uid=uid, taken=taken)
+
+
+def known_snapshots(look: Look, key: str) -> tuple[Snapshot, ...]:
+    """The snapshots that a machine, or a volume (``Volume/data``), has now.
+
+    Raises:
+        UsageError: There is no such thing.
+        ReconcilerError: It is not to be found.
+        HostError: Its host does not answer.
+    """
+    if not is_volume(key):
+        return snapshots_of(look, domain_of(look, key))
+    home = volume_acts.home_of(look.survey, key)
+    return read_volume_snapshots(look.hosts[home.host], home.pool, home.file)
 
 
 def domain_of(look: Look, vm: str) -> ObservedDomain:
@@ -214,6 +235,22 @@ def _plan(look: Look, domain: ObservedDomain, request: Request, by: str) -> Plan
     if request.act is Act.RESTORE:
         return one_off.restore_snapshot(domain, request.snapshot, known)
     return one_off.delete_snapshot(domain, request.snapshot, known)
+
+
+def _plan_for_volume(look: Look, request: Request) -> Plan:
+    if request.act not in (Act.SNAPSHOT, Act.RESTORE, Act.DELETE_SNAPSHOT):
+        raise UsageError(f"{request.vm} is no machine: it cannot {request.act}")
+    blocked = one_off.refusal(look.plan, request.vm)
+    if blocked is not None:
+        raise _left_alone(request.vm, f"{blocked.reason}: {blocked.message}")
+    volume = volume_acts.at_rest(look.survey, request.vm)
+    known = known_snapshots(look, request.vm)
+    if request.act is Act.SNAPSHOT:
+        return volume_acts.take(volume, request.snapshot, known)
+    _require_agreed(request, known)
+    if request.act is Act.RESTORE:
+        return volume_acts.restore(volume, request.snapshot, known)
+    return volume_acts.delete(volume, request.snapshot, known)
 
 
 def _require_agreed(request: Request, known: tuple[Snapshot, ...]) -> None:

@@ -16,7 +16,7 @@ from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.envelope import check_identifier
 from reconciler.model.request import Act, Request
 from reconciler.model.snapshot import Snapshot
-from reconciler.requests import domain_of, snapshots_of
+from reconciler.requests import known_snapshots
 
 
 def complete_snapshot(ctx: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -25,7 +25,7 @@ def complete_snapshot(ctx: click.Context, _param: click.Parameter, typed: str) -
         app = installation(ctx)
         with app.engine() as engine:
             look = engine.look()
-        known = snapshots_of(look, domain_of(look, ctx.params["machine"]))
+        known = known_snapshots(look, _key(ctx.params["machine"]))
     except (ReconcilerError, KeyError):
         return []
     return [CompletionItem(one.name) for one in known if one.name.startswith(typed)]
@@ -35,9 +35,10 @@ def complete_snapshot(ctx: click.Context, _param: click.Parameter, typed: str) -
     epilog="""\b
 Examples:
   reconciler snapshot web-1
-  reconciler snapshot web-1 --name before-upgrade"""
+  reconciler snapshot web-1 --name before-upgrade
+  reconciler snapshot volume/data --name monday"""
 )
-@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("machine", metavar="VM|volume/NAME", shell_complete=complete_machine)
 @click.option("--name", metavar="NAME", help="Name of the snapshot [the time of day].")
 @asks
 @may_be_asked
@@ -46,11 +47,12 @@ def snapshot(app: App, machine: str, name: str | None, yes: bool, output: str, n
     """Keep the state of all disks of a machine, and the memory of one that runs, to go back to.
 
     It lies inside of the machine's own qcow2 disks: it is no backup, and goes with them. A machine with
-    any other disk is refused, since half of its state would be of no use; so is one with a Volume.
+    any other disk is refused, since half of its state would be of no use; so is one with a Volume, which
+    has snapshots of its own: volume/NAME, while nothing has it open.
     """
     chosen = _checked(name) if name else f"at-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
-    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.SNAPSHOT, machine, chosen))
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.SNAPSHOT, _key(machine), chosen))
 
 
 @click.command(
@@ -58,14 +60,14 @@ def snapshot(app: App, machine: str, name: str | None, yes: bool, output: str, n
 Example:
   reconciler snapshots web-1"""
 )
-@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("machine", metavar="VM|volume/NAME", shell_complete=complete_machine)
 @output_option
 @options
 def snapshots(app: App, machine: str, output: str) -> None:
-    """List the snapshots of a machine, oldest first."""
+    """List the snapshots of a machine or volume, oldest first."""
     with app.engine() as engine:
         look = engine.look()
-    found = snapshots_of(look, domain_of(look, machine))
+    found = known_snapshots(look, _key(machine))
     if output == "json":
         print_json([_as_json(one) for one in found])
         return
@@ -73,7 +75,13 @@ def snapshots(app: App, machine: str, output: str) -> None:
         click.echo(f"{machine} has no snapshots")
         return
     rows = [
-        (one.name, stamp(one.created), one.state, "yes" if one.memory else "no", "*" if one.current else "")
+        (
+            one.name,
+            stamp(one.created),
+            one.state or "-",
+            "yes" if one.memory else "no",
+            "*" if one.current else "",
+        )
         for one in found
     ]
     for line in table(("NAME", "TAKEN", "STATE", "MEMORY", "CURRENT"), rows):
@@ -86,18 +94,18 @@ Examples:
   reconciler restore web-1 before-upgrade
   reconciler snapshots web-1              # which there are"""
 )
-@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("machine", metavar="VM|volume/NAME", shell_complete=complete_machine)
 @click.argument("name", metavar="SNAPSHOT", shell_complete=complete_snapshot)
 @asks
 @may_be_asked
 @options
 def restore(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
-    """Put a machine back to a snapshot. What its guest wrote since then is lost.
+    """Put a machine or a volume back to a snapshot. What was written since then is lost.
 
     The desired state stays as it is: what it says otherwise than the machine of then is put right by the
     next apply or the daemon.
     """
-    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.RESTORE, machine, name))
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.RESTORE, _key(machine), name))
 
 
 @click.command(
@@ -106,14 +114,24 @@ def restore(app: App, machine: str, name: str, yes: bool, output: str, no_wait: 
 Example:
   reconciler delete-snapshot web-1 before-upgrade""",
 )
-@click.argument("machine", metavar="VM", shell_complete=complete_machine)
+@click.argument("machine", metavar="VM|volume/NAME", shell_complete=complete_machine)
 @click.argument("name", metavar="SNAPSHOT", shell_complete=complete_snapshot)
 @asks
 @may_be_asked
 @options
 def delete_snapshot(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
     """Delete a snapshot. The machine stays as it is."""
-    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.DELETE_SNAPSHOT, machine, name))
+    return act(app, Manner(yes, output, wait=not no_wait), Request(Act.DELETE_SNAPSHOT, _key(machine), name))
+
+
+def _key(what: str) -> str:
+    """``Volume/data`` of ``volume/data``; a machine's name as it is."""
+    kind, slash, name = what.partition("/")
+    if not slash:
+        return what
+    if kind.lower() not in ("volume", "virtualmachine") or not name:
+        raise UsageError(f"{what!r} has no snapshots", hint="name a machine, or volume/NAME")
+    return name if kind.lower() == "virtualmachine" else f"Volume/{name}"
 
 
 def _checked(name: str) -> str:

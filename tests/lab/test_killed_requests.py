@@ -68,6 +68,18 @@ def _last(stage: Stage) -> RequestRecord:
     return record
 
 
+def _stop_at_rest(stage: Stage) -> None:
+    """Freeze the daemon between two ticks: frozen while it writes, it keeps everybody waiting."""
+    assert stage.daemon is not None
+    store = open_store(stage.state)
+    deadline = time.monotonic() + PATIENCE
+    while (tick := store.last_tick()) is None or "as it shall be" not in tick.sentence:
+        assert time.monotonic() < deadline, tick
+        time.sleep(0.05)
+    store.close()
+    stage.daemon.send_signal(signal.SIGSTOP)
+
+
 def _boots(stage: Stage) -> int:
     return int(stage.world.guest("web")["boots"])
 
@@ -104,9 +116,7 @@ def test_a_snapshot_that_was_cut_off_is_not_taken_again(stage: Stage, at: int) -
 
 def test_what_nobody_had_begun_waits_for_the_next_daemon(stage: Stage) -> None:
     stage.do_daemon("start")
-    stage.expect({"daemon_says": ["as it shall be"]}, PATIENCE)
-    assert stage.daemon is not None
-    stage.daemon.send_signal(signal.SIGSTOP)
+    _stop_at_rest(stage)
     _ask(stage, "restart", "web", "--force")
     stage.do_daemon("kill")
     assert _last(stage).state is RequestState.PENDING
@@ -118,9 +128,8 @@ def test_what_nobody_had_begun_waits_for_the_next_daemon(stage: Stage) -> None:
 
 def test_who_interrupts_the_command_takes_it_back(stage: Stage) -> None:
     stage.do_daemon("start")
-    stage.expect({"daemon_says": ["as it shall be"]}, PATIENCE)
+    _stop_at_rest(stage)
     assert stage.daemon is not None
-    stage.daemon.send_signal(signal.SIGSTOP)
     before = _boots(stage)
     argv = [sys.executable, "-m", "reconciler.cli.main", "restart", "web", "--yes", "--config"]
     command = subprocess.Popen([*argv, str(stage.config)], stderr=subprocess.PIPE, text=True)

@@ -92,6 +92,17 @@ class AnsibleCarrier:
         found: dict[str, list[str] | None] = self._module({"do": "chains", "paths": paths})["chains"]
         return found
 
+    def snapshot(self, path: str, act: str, name: str) -> str | None:
+        """Take, restore or delete a snapshot inside of a qcow2 file.
+
+        Raises:
+            StepError: HostUnreachable, DiskInUse, SnapshotMissing or SnapshotFailed.
+        """
+        answer = self._module({"do": "snapshot", "target": path, "act": act, "snapshot": name})
+        if answer.get("trouble"):
+            raise StepError(str(answer["trouble"]), _plain(str(answer["message"])))
+        return str(answer["did"]) or None
+
     def _bring(self, work: dict[str, Any], want: Wanted, going: _Going) -> None:
         calls = 0
         more: int | None = 0

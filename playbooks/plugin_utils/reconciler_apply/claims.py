@@ -88,7 +88,7 @@ def claim_volume(session: Session, step: Step) -> str | None:
     pool = session.pool(step["pool"])
     mine = _name(step["volume_uid"], step["uid"])
     session.refresh(pool)
-    claims = _claims(pool, step["volume_uid"])
+    claims = claims_of(pool, step["volume_uid"])
     _refuse_others(claims, step)
     stale = sorted(claims & set(step["stale"]))
     if not stale and claims == {step["uid"]}:
@@ -100,7 +100,7 @@ def claim_volume(session: Session, step: Step) -> str | None:
         remove(pool, _name(step["volume_uid"], uid))
     session.refresh(pool)
     try:
-        _refuse_others(_claims(pool, step["volume_uid"]), step)
+        _refuse_others(claims_of(pool, step["volume_uid"]), step)
     except StepError:
         if step["uid"] not in claims:
             remove(pool, mine)
@@ -121,7 +121,7 @@ def release_volume(session: Session, step: Step) -> str | None:
     """Take claims back."""
     pool = session.pool(step["pool"])
     session.refresh(pool)
-    mine = sorted(_claims(pool, step["volume_uid"]) & set(step["machines"]))
+    mine = sorted(claims_of(pool, step["volume_uid"]) & set(step["machines"]))
     if not mine:
         return None
     session.about_to(f"release the volume {step['volume_uid']}")
@@ -137,7 +137,7 @@ def _name(volume: str, machine: str) -> str:
     return name
 
 
-def _claims(pool: libvirt.virStoragePool, volume: str) -> set[str]:
+def claims_of(pool: libvirt.virStoragePool, volume: str) -> set[str]:
     """Uids of the machines that claim a volume."""
     found = (_CLAIM.fullmatch(name) for name in pool.listVolumes())
     return {claim[2] for claim in found if claim is not None and claim[1] == volume}

@@ -82,6 +82,7 @@ _OPERATIONS: dict[str, Operation] = {
 _CARRIED: dict[str, Callable[[Session, Step, images.Carrier | None], str | None]] = {
     "ensure-image": images.ensure_image,
     "delete-image": image_disposal.delete_image,
+    "snapshot-volume": own_volumes.snapshot,
 }
 """Likewise, with the one that reaches the host's files."""
 _MISSING = frozenset(

@@ -80,6 +80,13 @@ class Carrier(Protocol):
             StepError: The host cannot be asked.
         """
 
+    def snapshot(self, path: str, act: str, name: str) -> str | None:
+        """Take, restore or delete a snapshot inside of a qcow2 file. What was done; None: it was so already.
+
+        Raises:
+            StepError: The file is in use, has no such snapshot, or cannot hold one.
+        """
+
 
 def reaches_files(uri: str) -> bool:
     """True if Ansible's connection and this libvirt URI lead to the same machine's files."""

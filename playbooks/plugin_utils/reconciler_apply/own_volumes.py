@@ -11,6 +11,7 @@ import libvirt
 
 from . import claims
 from .image_disposal import overlays
+from .images import Carrier
 from .outcome import Step, StepError
 from .session import Session
 from .trouble import is_code
@@ -106,6 +107,27 @@ def resize(session: Session, step: Step) -> str | None:
     session.about_to(f"grow {step['volume']} to {step['size']} bytes")
     volume.resize(step["size"], 0)
     return f"grown to {step['size']} bytes"
+
+
+def snapshot(session: Session, step: Step, carrier: Carrier | None) -> str | None:
+    """Take, restore or delete a snapshot inside of a volume that no running domain has."""
+    name, uid, act = step["volume"], step["uid"], step["act"]
+    if not is_own(name, uid):
+        raise StepError("NotOurs", f"{name} is left alone: it is no volume of ours", terminal=True)
+    if carrier is None:
+        told = f"{name}: a snapshot needs a way to the host's files besides libvirt (ssh)"
+        raise StepError("Unsupported", told, terminal=True)
+    pool = session.pool(step["pool"])
+    session.refresh(pool)
+    volume = _required(session, pool, step)
+    strangers = sorted(claims.claims_of(pool, uid) - set(step["users"]))
+    if strangers:
+        raise StepError("VolumeClaimed", f"{name} is left alone: the machine {strangers[0]} has it")
+    user = user_of(session, volume, running=True)
+    if user is not None:
+        raise StepError("DiskInUse", f"{name} is left alone: it is open in the running domain {user!r}")
+    session.about_to(f"{act} the snapshot {step['name']} of {name}")
+    return carrier.snapshot(str(volume.path()), act, step["name"])
 
 
 def discard(session: Session, step: Step) -> str | None:

@@ -59,6 +59,7 @@ from reconciler.model.operations.volumes import (
     ResizeVolume,
     SeedFile,
     SetPoolAutostart,
+    SnapshotVolume,
     StartPool,
     UndefinePool,
 )
@@ -98,6 +99,7 @@ Operation = Annotated[
     | SetPoolAutostart
     | UndefinePool
     | ResizeVolume
+    | SnapshotVolume
     | DiscardVolume
     | ClaimVolume
     | ReleaseVolume
@@ -150,6 +152,7 @@ __all__ = [
     "SetMemory",
     "SetNetworkAutostart",
     "SetPoolAutostart",
+    "SnapshotVolume",
     "Start",
     "StartNetwork",
     "StartPool",

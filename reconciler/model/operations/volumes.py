@@ -121,6 +121,22 @@ class ResizeVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotVolume:
+    """Take a snapshot inside of a qcow2 volume, go back to it, or delete it, while nothing has the volume open.
+
+    `users` are uids of machines that may have it, and are off.  To take one that is there, or to delete one that
+    is not, is success.
+    """
+
+    pool: str
+    volume: str
+    name: str
+    act: Literal["take", "restore", "delete"]
+    users: tuple[str, ...] = ()
+    kind: Literal["snapshot-volume"] = "snapshot-volume"
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardVolume:
     """Delete a volume that carries our naming and the action's uid, and that no domain uses."""
 

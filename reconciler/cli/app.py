@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from pydantic import ValidationError
 
 from reconciler.allocator import make_allocator
 from reconciler.cli.playbooks import MachinePlaybooks
+from reconciler.cli.server import Server, chosen, server_options, token
 from reconciler.desired.config import LoadedConfig, load_config
 from reconciler.desired.draft import Draft
 from reconciler.desired.inventory import Inventory
@@ -36,6 +37,9 @@ from reconciler.settings import Environment, data_dir, environment
 from reconciler.store.base import Store
 from reconciler.store.sql import open_store
 
+if TYPE_CHECKING:
+    from reconciler.cli.remote import Remote
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -51,6 +55,16 @@ class App:
     inventories: tuple[str, ...] = ()
     state_path: Path | None = None
     environment: Environment = field(default_factory=environment)
+    server: Server | None = None
+
+    @functools.cached_property
+    def remote(self) -> Remote | None:
+        """The server that the command is about, or None: it is about this machine's installation."""
+        if self.server is None:
+            return None
+        from reconciler.cli.remote import connect  # noqa: PLC0415 - few commands need an HTTP client
+
+        return connect(self.server, token(self.server, self.environment))
 
     @functools.cached_property
     def loaded(self) -> LoadedConfig:
@@ -190,7 +204,7 @@ class App:
     ) -> Provisioning:
         config, base = self.loaded.config, self.loaded.base
         provisioner = Provisioner(config.provision, base, self.state_dir, config.secrets.vault_password_file)
-        run = MachinePlaybooks(provisioner, source, observer)
+        run = MachinePlaybooks(provisioner, source, observer, config.provision.enabled)
         return Provisioning(self.store, run, config.provision.parallel, on_change)
 
     def _hooks(self) -> HooksConfig:
@@ -206,6 +220,10 @@ class App:
     def color(self) -> bool:
         """Colour goes to a terminal whose owner did not say no."""
         return sys.stdout.isatty() and not self.environment.no_color
+
+
+_INSTALLATION = ("config", "source", "inventory", "state_dir", "server", "token_file", "ca", "cert")
+"""Options that say which installation a command is about, and how it is reached."""
 
 
 def options(command: Command) -> Command:
@@ -230,19 +248,21 @@ def options(command: Command) -> Command:
     @click.option(
         "--state-dir", type=click.Path(file_okay=False, path_type=Path), help="Store and artifacts."
     )
+    @server_options
     @click.pass_context
-    def wrapper(
-        ctx: click.Context,
-        /,
-        config: Path | None,
-        source: str | None,
-        inventory: tuple[str, ...],
-        state_dir: Path | None,
-        **arguments: Any,
-    ) -> Any:
+    def wrapper(ctx: click.Context, /, **arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in _INSTALLATION}
+        config, around = given["config"], environment()
         if config is not None and not config.is_file():
             raise UsageError(f"the configuration file {config} does not exist")
-        ctx.obj = App(config, source, inventory, state_dir)
+        ctx.obj = App(
+            config,
+            given["source"],
+            given["inventory"],
+            given["state_dir"],
+            around,
+            chosen(ctx.command_path, command, given, around),
+        )
         return command(ctx.obj, **arguments)
 
     return cast("Command", functools.update_wrapper(wrapper, command))
@@ -268,13 +288,3 @@ def print_json(value: Any) -> None:
 def plural(count: int, one: str, many: str) -> str:
     """``1 machine is`` or ``3 machines are``."""
     return f"{count} {one if count == 1 else many}"
-
-
-def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns as kubectl prints them: as wide as needed, three spaces between."""
-    cells = [headings, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    return [
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]

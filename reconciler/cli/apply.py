@@ -14,6 +14,7 @@ from reconciler.cli.progress import Reporter
 from reconciler.cli.wait import wait_until_ready
 from reconciler.engine import Engine, Look, Tick
 from reconciler.errors import UsageError
+from reconciler.model.placement import is_machine
 from reconciler.model.plan import ActionResult, Outcome
 from reconciler.planner import check_limits
 
@@ -116,7 +117,9 @@ def _finish(tick: Tick, after: Tick, output: str, unready: Mapping[str, str]) ->
         now = plural(left, "more action is", "more actions are")
         click.echo(f"{now} now possible: apply again, or let `reconciler run` do it.")
     if blocked and tick.results:
-        click.echo(f"{plural(len(blocked), 'machine is', 'machines are')} blocked; see: reconciler plan")
+        machines = all(is_machine(one.vm) for one in blocked)
+        words = ("machine is", "machines are") if machines else ("object is", "objects are")
+        click.echo(f"{plural(len(blocked), *words)} blocked; see: reconciler plan")
     return code
 
 

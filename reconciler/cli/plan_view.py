@@ -49,7 +49,10 @@ _WORDS = {
     Verb.DELETE_SNAPSHOT: "delete a snapshot on",
     Verb.NONE: "leave as it is on",
 }
-_ACTS = (Verb.ADOPT, Verb.FORGET, Verb.START, Verb.STOP, Verb.RESTART, Verb.SNAPSHOT, Verb.RESTORE)
+_ACTS = (
+    *(Verb.ADOPT, Verb.FORGET, Verb.START, Verb.STOP, Verb.RESTART),
+    *(Verb.SNAPSHOT, Verb.RESTORE, Verb.DELETE_SNAPSHOT),
+)
 _SIZES = frozenset({"memory", "max_memory", "size"})
 _FEW_HOSTS = 5
 """With no more hosts than this, a machine without a place is told what each of them lacks."""
@@ -90,7 +93,9 @@ def summary(plan: Plan) -> str:
         if plan.blocked:
             return f"Nothing can be done: {same}, {len(plan.blocked)} blocked."
         return f"No changes: {same}."
-    parts = [f"{counts[verb]} to {verb}" for verb in _ACTS if counts[verb]]
+    parts = [f"{counts[verb]} to {str(verb).replace('-', ' ')}" for verb in _ACTS if counts[verb]]
+    if parts and not (plan.blocked or plan.unchanged or any(c.verb not in _ACTS for c in plan.changes)):
+        return f"Plan: {', '.join(parts)}."  # an act by itself: what else there is was not looked at
     change = f"{counts[Verb.UPDATE]} to change" + (f" ({waiting})" if waiting else "")
     parts += [f"{counts[Verb.CREATE]} to create", change]
     parts += [f"{counts[Verb.REPLACE]} to replace", f"{counts[Verb.DELETE]} to delete", same]

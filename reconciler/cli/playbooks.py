@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.cli.inventory_view import Guest, view
 from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source
 from reconciler.errors import ReconcilerError
@@ -15,6 +14,7 @@ from reconciler.observed.fleet import Observer
 from reconciler.observed.uri import parse_uri
 from reconciler.provisioning import ProvisionResult, ProvisionTask
 from reconciler.push.provision import Provisioner
+from reconciler.views.ansible import Guest, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,19 @@ class MachinePlaybooks:
         provisioner: Runs Ansible.
         source: Where the playbooks are.
         observer: Knows how to ask a host for a guest's addresses.
+        enabled: False: none is run, and that is told.
     """
 
     provisioner: Provisioner
     source: Source | LastGood
     observer: Observer
+    enabled: bool = True
 
     def __call__(self, task: ProvisionTask) -> ProvisionResult:
         """Run it to its end."""
+        if not self.enabled:
+            told = f"{task.playbook} was not run: provision.enabled is false in the configuration"
+            return ProvisionResult(False, "ProvisionDisabled", told)
         uid = task.domain.uuid
         addresses = self.observer.ask_addresses(task.host, uid)
         guest = Guest(task.vm, task.host.name, uid, task.domain, addresses)

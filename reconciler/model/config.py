@@ -147,11 +147,14 @@ class ProvisionConfig(Manifest):
     """How the playbooks of ``spec.provision`` log in to machines.
 
     Attributes:
+        enabled: Run them at all. They are code of the desired state's repository, and run on this machine
+            with the daemon's rights: false where not everybody who commits there is to have those.
         user: Login user; a machine's annotation ``ansible/user`` wins.
         private_key_file: ssh key; without it those that ssh finds itself.
         parallel: Playbooks side by side.
     """
 
+    enabled: bool = True
     user: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_.@-]{0,63}$")
     private_key_file: str | None = None
     parallel: int = Field(default=2, ge=1, le=64)

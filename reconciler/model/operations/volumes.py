@@ -122,10 +122,10 @@ class ResizeVolume:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotVolume:
-    """Take a snapshot inside of a qcow2 volume, go back to it, or delete it, while nothing has the volume open.
+    """Take a snapshot inside of a qcow2 volume, go back to it, or delete it, while nothing has it open.
 
-    `users` are uids of machines that may have it, and are off.  To take one that is there, or to delete one that
-    is not, is success.
+    `users` are uids of machines that may have it, and are off.  To take one that is there, or to delete one
+    that is not, is success.
     """
 
     pool: str

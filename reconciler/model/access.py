@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+
+from pydantic import TypeAdapter
+
+_WILD = frozenset("*?[")
+_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f<>\u2028\u2029\ud800-\udfff]")
+_CRUD = " .,:;<>\"\\'"
+"""What git takes away from both ends of a name; one of nothing else it refuses."""
+_MAIL = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
 
 
 class Role(StrEnum):
@@ -73,6 +82,20 @@ class Grant:
             return False
         return all(thing.labels.get(key) == value for key, value in self.labels.items())
 
+    def covers(self, other: Grant) -> bool:
+        """True if whoever has this grant has all of the other one too; when in doubt, false."""
+        return (
+            self.role.includes(other.role)
+            and (not self.kinds or (bool(other.kinds) and set(other.kinds) <= set(self.kinds)))
+            and (not self.names or (bool(other.names) and all(map(self._has_names, other.names))))
+            and self.labels.items() <= other.labels.items()
+        )
+
+    def _has_names(self, pattern: str) -> bool:
+        """True if every name that fits the pattern is among our names, as far as one can tell."""
+        plain = not _WILD & set(pattern)
+        return pattern in self.names or (plain and any(fnmatchcase(pattern, own) for own in self.names))
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -83,12 +106,16 @@ class Caller:
         mail: For the author of commits; empty for one that is made up from the name.
         grants: What they may do.
         via: How they proved it: ``token``, ``basic``, ``session``, ``oidc``, ``certificate``, ``loopback``.
+        token: Id of the token that proves it, or with which the session began; empty for others.
+        expires: Epoch seconds after which the token or certificate is none any more; None for never.
     """
 
     name: str
     mail: str = ""
     grants: tuple[Grant, ...] = ()
     via: str = ""
+    token: str = ""
+    expires: float | None = None
 
     def may(self, role: Role, thing: Thing = NOTHING) -> bool:
         """True if some grant includes the role and reaches the thing."""
@@ -98,8 +125,18 @@ class Caller:
         """True if some grant includes the role, whatever its scope: lists show what `may` lets through."""
         return any(grant.role.includes(role) for grant in self.grants)
 
+    def covers(self, grants: tuple[Grant, ...]) -> bool:
+        """True if each of these grants is within one of their own: they may pass them on."""
+        return all(any(own.covers(grant) for own in self.grants) for grant in grants)
+
     @property
     def author(self) -> str:
-        """``Name <mail>`` for a commit."""
-        name = "".join(c for c in self.name if c not in "<>\n\r\0").strip() or "unknown"
-        return f"{name} <{self.mail or name.replace(' ', '.') + '@reconciler.invalid'}>"
+        """``Name <mail>`` for a commit; nothing in a name can end it early, or begin another line."""
+        name = _NOT_IN_A_NAME.sub("", self.name).strip(_CRUD) or "unknown"
+        mail = self.mail if _MAIL.fullmatch(self.mail) else ""
+        made_up = re.sub(r"[^A-Za-z0-9._+-]", ".", name) + "@reconciler.invalid"
+        return f"{name} <{mail or made_up}>"
+
+
+GRANTS_JSON: TypeAdapter[tuple[Grant, ...]] = TypeAdapter(tuple[Grant, ...])
+"""Turns grants into JSON and back, and refuses what is none."""

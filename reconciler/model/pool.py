@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from reconciler.model.envelope import ApiVersion, Manifest, Metadata, refuse
-from reconciler.model.manifest import VirtualMachineSpec
+from reconciler.model.envelope import API_VERSION, ApiVersion, Manifest, Metadata, refuse
+from reconciler.model.machine import VirtualMachineSpec
 from reconciler.model.units import Duration
 
 
@@ -88,7 +88,7 @@ def _check_address(text: str) -> str:
     return str(ip_address(text))
 
 
-class PoolSpec(Manifest):
+class VirtualMachinePoolSpec(Manifest):
     """A pool of machines that are lent.
 
     Attributes:
@@ -120,10 +120,10 @@ class VirtualMachinePool(Manifest):
         spec: The pool.
     """
 
-    api_version: ApiVersion
-    kind: Literal["VirtualMachinePool"]
+    api_version: ApiVersion = API_VERSION
+    kind: Literal["VirtualMachinePool"] = "VirtualMachinePool"
     metadata: Metadata
-    spec: PoolSpec
+    spec: VirtualMachinePoolSpec
 
     @property
     def name(self) -> str:
@@ -133,6 +133,21 @@ class VirtualMachinePool(Manifest):
 
 POOL_LABEL = "reconciler/pool"
 """Label of a pool's machines: the pool's name."""
+
+LIFE_ANNOTATION = "reconciler/life"
+"""Annotation of a pool's machine: how often it was made anew or reverted, as `Member.life`."""
+
+
+def pool_slot(vm: str) -> tuple[str, int] | None:
+    """Pool and slot of a machine that is called ``<pool>-<slot>``; None for any other name."""
+    pool, dash, slot = vm.rpartition("-")
+    if not (dash and pool and slot.isascii() and slot.isdigit()) or slot[0] == "0" or len(slot) > _DIGITS:
+        return None
+    return pool, int(slot)
+
+
+_DIGITS = 9
+"""Of a slot: a name with more is nobody's count of machines."""
 
 
 class MemberState(StrEnum):
@@ -164,6 +179,8 @@ class Member:
         life: Raised each time the machine is made anew or reverted; goes into its manifest as an annotation,
             so that an old life is never mistaken for a new one.
         message: Why, for `MemberState.ERROR`.
+        template: Digest of what its machine was made from; another one than the pool's of now: it is of an
+            older template.
     """
 
     pool: str
@@ -172,6 +189,7 @@ class Member:
     since: float
     life: int = 1
     message: str = ""
+    template: str = ""
 
     @property
     def vm(self) -> str:
@@ -193,6 +211,7 @@ class Lease:
         expires: When it ends by itself.
         latest: Until when it can be extended: ``taken + lease.max``.
         warned: The grace warning was told.
+        by: Who took it: the holder, or an operator who took it for them.
     """
 
     id: str
@@ -204,6 +223,7 @@ class Lease:
     expires: float
     latest: float
     warned: bool = False
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +236,8 @@ class Waiter:
         holder: Who waits.
         asked: When they came.
         seen: When they last said that they still wait; who is silent for too long loses the place.
+        waits: They stand in line.  Otherwise they asked and went away: a machine may be made for them, but
+            none is kept back.
     """
 
     id: int
@@ -223,3 +245,4 @@ class Waiter:
     holder: str
     asked: float
     seen: float
+    waits: bool = True

@@ -22,6 +22,12 @@ from reconciler.model.plan import ActionResult
 from reconciler.model.readiness import GuestRecord, ProvisionRecord
 from reconciler.model.request import Request, RequestOutcome, RequestRecord
 from reconciler.model.status import Condition, Event, Retry
+from reconciler.store.base_access import AccessStore
+from reconciler.store.base_api import ApiStore
+from reconciler.store.base_deletions import DeletionStore
+from reconciler.store.base_ids import IdStore
+from reconciler.store.base_leases import LeaseStore
+from reconciler.store.base_watch import WatchStore
 
 
 class Subject(StrEnum):
@@ -100,7 +106,7 @@ class Holder:
     purpose: str
 
 
-class Store(Protocol):
+class Store(AccessStore, ApiStore, DeletionStore, IdStore, LeaseStore, WatchStore, Protocol):
     """State that outlives the process."""
 
     def close(self) -> None:
@@ -203,6 +209,7 @@ class Store(Protocol):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         vm: str | None = None,
         host: str | None = None,
         limit: int = 100,
@@ -212,6 +219,7 @@ class Store(Protocol):
 
         Args:
             after: Only events with a greater id.
+            before: Only events with a smaller id.
             vm: Only of this machine.
             host: Only of this host.
             limit: At most so many.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, delete, func, insert, or_, select, text
 
 from reconciler.model.status import Event
 from reconciler.store import schema
@@ -14,6 +14,14 @@ from reconciler.store.session import Session, as_row
 
 MESSAGE_LIMIT = 4096
 """Characters of an event's message that are kept."""
+
+PRUNED = "pruned event"
+"""Name of the number that says up to which id events may be missing."""
+
+_REMEMBER_PRUNED = text(
+    "INSERT INTO numbers (name, value) VALUES (:name, :value) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value > numbers.value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Events(Session):
         self,
         *,
         after: int = 0,
+        before: int | None = None,
         vm: str | None = None,
         host: str | None = None,
         limit: int = 100,
@@ -49,6 +58,8 @@ class Events(Session):
         """See `Store.events`."""
         columns = schema.events.c
         query = select(schema.events).where(columns.id > after).limit(limit)
+        if before is not None:
+            query = query.where(columns.id < before)
         if vm is not None:
             query = query.where(columns.vm == vm)
         if host is not None:
@@ -72,4 +83,8 @@ def _prune(connection: Connection, retention: Retention) -> None:
     newest, latest = connection.execute(select(func.max(columns.id), func.max(columns.time))).one()
     too_many = columns.id <= newest - retention.count
     too_old = columns.time < latest - retention.age
-    connection.execute(delete(schema.events).where(or_(too_many, too_old)))
+    query = delete(schema.events).where(or_(too_many, too_old)).returning(columns.id)
+    gone = connection.execute(query).scalars().all()
+    if gone:
+        # One who follows by id must learn that something is missing: ids alone need not have a gap.
+        connection.execute(_REMEMBER_PRUNED, {"name": PRUNED, "value": max(gone)})

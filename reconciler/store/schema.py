@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     Connection,
@@ -22,8 +23,10 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     insert,
     select,
+    text,
     update,
 )
 
@@ -224,6 +227,69 @@ requests = Table(
     sqlite_autoincrement=True,
 )
 
+members = Table(
+    "members",
+    METADATA,
+    Column("vm", Words, primary_key=True),
+    Column("pool", Words, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("life", Integer, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("template", String, nullable=False, server_default=""),
+    Index("members_of_pool", "pool", "state", "since", "slot"),
+)
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("pool", Words, nullable=False),
+    # A machine is lent once at a time, whatever the program believes.
+    Column("vm", Words, nullable=False, unique=True),
+    Column("holder", Words, nullable=False),
+    Column("purpose", Words, nullable=False),
+    Column("taken", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("latest", Float, nullable=False),
+    Column("warned", Boolean, nullable=False),
+    Column("by", Words, nullable=False),
+    Index("leases_of_pool", "pool", "expires"),
+)
+
+lease_keys = Table(
+    "lease_keys",
+    METADATA,
+    Column("key", Words, primary_key=True),
+    Column("wish", Words, nullable=False),
+    Column("lease", String, nullable=False),
+    Column("vm", Words, nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
+
+waiters = Table(
+    "waiters",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("pool", Words, nullable=False, index=True),
+    Column("holder", Words, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+    Column("waits", Boolean, nullable=False),
+    Column("key", Words, nullable=False),
+    # A place in line is never given again: one who lost it must not use another's.
+    sqlite_autoincrement=True,
+)
+
+lease_clock = Table(
+    "lease_clock",
+    METADATA,
+    Column("boot", String, nullable=False),
+    Column("offset", Float, nullable=False),
+    Column("newest", Float, nullable=False),
+)
+
 last_tick = Table(
     "last_tick",
     METADATA,
@@ -231,6 +297,145 @@ last_tick = Table(
     Column("sentence", Words, nullable=False),
     Column("revision", Words, nullable=False),
     Column("ok", Boolean, nullable=False),
+)
+
+
+answers = Table(
+    "answers",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("request", String, nullable=False),
+    Column("worker", String, nullable=False),
+    Column("answer", Words, nullable=False),
+    Column("asked", Float, nullable=False, index=True),
+)
+
+operations = Table(
+    "operations",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("message", Words, nullable=False),
+    Column("data", Words, nullable=False),
+    # As for requests: somebody may wait for an id whose row is gone.
+    sqlite_autoincrement=True,
+)
+
+topics = Table(
+    "topics",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+numbers = Table(
+    "numbers",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+statuses = Table(
+    "statuses",
+    METADATA,
+    Column("subject", String, primary_key=True),
+    Column("name", Words, primary_key=True),
+    Column("status", Words, nullable=False),
+)
+
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("grants", Words, nullable=False),
+    Column("mail", Words, nullable=False),
+    Column("made", Float, nullable=False),
+    Column("made_by", Words, nullable=False),
+    Column("parent", String, nullable=False),
+    Column("expires", Float),
+    Column("revoked", Float),
+)
+
+token_uses = Table(
+    "token_uses",
+    METADATA,
+    Column("token", String, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("source", Words, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("digest", String, primary_key=True),
+    Column("token", String, nullable=False, index=True),
+    Column("begun", Float, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+)
+
+audit = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("via", String, nullable=False),
+    Column("token", String, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("method", Words, nullable=False),
+    Column("path", Words, nullable=False),
+    Column("action", String, nullable=False),
+    Column("object", Words, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("request", Words, nullable=False),
+    Column("revision", String, nullable=False),
+    Column("detail", Words, nullable=False),
+    Index("audit_of_who", "who", "id"),
+    Index("audit_of_object", "object", "id"),
+    sqlite_autoincrement=True,
+)
+
+# What was written down stays as it was; only the oldest go.
+event.listen(
+    audit,
+    "after_create",
+    DDL(  # type: ignore[no-untyped-call]
+        "CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END"
+    ).execute_if(dialect="sqlite"),
+)
+
+
+deletions = Table(
+    "deletions",
+    METADATA,
+    Column("key", Words, primary_key=True),
+    Column("uid", String, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("asked", Float, nullable=False),
+)
+
+ids = Table(
+    "ids",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("seen", Boolean, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    # A number means one object for ever, and an object has one.
+    Index("ids_by_number", "kind", "number", unique=True),
+    Index("ids_by_name", "kind", "name", unique=True, sqlite_where=text("NOT ended")),
+    sqlite_autoincrement=True,
 )
 
 

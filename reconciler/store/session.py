@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import StoreError
+from reconciler.store import schema
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -24,25 +25,46 @@ _HINTS = {
     "malformed": "move the file away: ownership and placement come back from the hosts",
 }
 
+_RAISE = text(
+    "INSERT INTO topics (name, version) VALUES (:name, 1) "
+    "ON CONFLICT (name) DO UPDATE SET version = topics.version + 1 RETURNING version"
+)
+
 
 class Session:
     """What the parts of `SqlStore` stand on.
+
+    What is read as a whole is kept as a snapshot under a name, its topic.  Whoever writes something else
+    under it raises the topic's version in the same transaction, so that any other process drops just what
+    changed: a machine that is lent there is no reason to read 40,000 conditions again here.
 
     Args:
         engine: Keeps a single connection (a static pool), so that "what changed since" has a meaning.
             Its ``begin`` obeys the execution options ``write`` and ``durable``.
         changed_elsewhere: Given the connection: a number that changes when another process commits.
+        peek: The same number without a transaction, many times cheaper; None where it cannot be told.
         name: The store's place, for messages.
     """
 
-    def __init__(self, engine: Engine, changed_elsewhere: Callable[[Connection], int], name: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        changed_elsewhere: Callable[[Connection], int],
+        peek: Callable[[Engine], int | None],
+        name: str,
+    ) -> None:
         self._engine = engine
         self._changed_elsewhere = changed_elsewhere
+        self._peek = peek
         self._name = name
         self._lock = threading.RLock()
         self._current: Connection | None = None
         self._seen_change: int | None = None
+        self._writes = 0
+        self._versions: dict[str, int] = {}
+        self._touched: set[str] = set()
         self._snapshots: dict[str, Any] = {}
+        self._listeners: tuple[Callable[[], object], ...] = ()
 
     def close(self) -> None:
         """Let go of the backend. Closing twice is harmless."""
@@ -67,13 +89,29 @@ class Session:
             if self._current is not None:
                 yield self._current
                 return
-            try:
-                with self._begin(write=True, durable=durable) as connection:
-                    yield connection
-            except BaseException:
-                # What was rolled back may already stand in a snapshot.
-                self._snapshots.clear()
-                raise
+            with self._outermost(durable=durable) as connection:
+                yield connection
+        for listener in self._listeners:
+            listener()
+
+    def on_commit(self, listener: Callable[[], object]) -> None:
+        """See `WatchStore.on_commit`."""
+        self._listeners += (listener,)
+
+    @contextmanager
+    def _outermost(self, *, durable: bool) -> Iterator[Connection]:
+        try:
+            with self._begin(write=True, durable=durable) as connection:
+                yield connection
+                self._raise_versions(connection)
+        except BaseException:
+            # What was rolled back may already stand in a snapshot.
+            self._snapshots.clear()
+            self._seen_change = None
+            raise
+        finally:
+            self._writes += 1
+            self._touched.clear()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -102,23 +140,57 @@ class Session:
         return StoreError(f"the store {self._name} failed: {reason}", hint=hint)
 
     def _snapshot(self, name: str, load: Callable[[Connection], T]) -> T:
-        """What `load` reads, kept until this or another process changes something."""
-        with self._lock, self._reading() as connection:
-            change = self._changed_elsewhere(connection)
-            if change != self._seen_change:
-                self._snapshots.clear()
-                self._seen_change = change
+        """What `load` reads, kept until this or another process changes something under that name."""
+        with self._lock:
+            if name in self._snapshots and self._rests():
+                return cast("T", self._snapshots[name])
+            return self._read_snapshot(name, load)
+
+    def _rests(self) -> bool:
+        """Nobody committed anything since we looked last. Under the lock."""
+        return (
+            self._current is None
+            and self._seen_change is not None
+            and self._peek(self._engine) == self._seen_change
+        )
+
+    def _read_snapshot(self, name: str, load: Callable[[Connection], T]) -> T:
+        with self._reading() as connection:
+            self._notice(connection)
             if name not in self._snapshots:
                 self._snapshots[name] = load(connection)
             return cast("T", self._snapshots[name])
 
     def _keep(self, name: str, snapshot: object) -> None:
-        """What `name` reads from now on, known without reading it again."""
+        """Written: what `name` reads from now on, known without reading it again. In a write transaction."""
+        self._touched.add(name)
         self._snapshots[name] = snapshot
 
     def _forget(self, *names: str) -> None:
+        """Written: what these names read must be read again, here and elsewhere. In a write transaction."""
         for name in names:
+            self._touched.add(name)
             self._snapshots.pop(name, None)
+
+    def _notice(self, connection: Connection) -> None:
+        """Drop the snapshots of what another process changed."""
+        change = self._changed_elsewhere(connection)
+        if change == self._seen_change:
+            return
+        topics = schema.topics.c
+        found = {row.name: row.version for row in connection.execute(select(topics.name, topics.version))}
+        for name in list(self._snapshots):
+            if found.get(name) != self._versions.get(name):
+                del self._snapshots[name]
+        self._versions, self._seen_change = found, change
+
+    def _raise_versions(self, connection: Connection) -> None:
+        for name in sorted(self._touched):
+            version = int(connection.execute(_RAISE, {"name": name}).scalar_one())
+            if version != self._versions.get(name, 0) + 1:
+                # Another process wrote between our look and our own writing.
+                self._snapshots.pop(name, None)
+            self._versions[name] = version
 
 
 def as_row(value: Any) -> dict[str, Any]:

@@ -6,22 +6,47 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from reconciler.store import holder, schema, sqlite
+from reconciler.store.access import Access
 from reconciler.store.addresses import Addresses
+from reconciler.store.api import ApiAnswers, ApiOperations
 from reconciler.store.base import Holder, Store
 from reconciler.store.conditions import Conditions
+from reconciler.store.deletions import Deletions
 from reconciler.store.events import Events, Retention
 from reconciler.store.guests import Guests
 from reconciler.store.hosts import Hosts
+from reconciler.store.ids import Ids
 from reconciler.store.images import Images
 from reconciler.store.journal import Journal
+from reconciler.store.leases import Leases
 from reconciler.store.records import Records
 from reconciler.store.requests import Requests
 from reconciler.store.retries import Retries
+from reconciler.store.statuses import Statuses
 from reconciler.store.volumes import Volumes
+from reconciler.store.watch import Watch, name_store
 
 
 class SqlStore(
-    Records, Addresses, Journal, Events, Conditions, Retries, Hosts, Guests, Images, Volumes, Requests
+    Records,
+    Addresses,
+    Journal,
+    Events,
+    Conditions,
+    Retries,
+    Hosts,
+    Guests,
+    Images,
+    Volumes,
+    Requests,
+    Leases,
+    ApiAnswers,
+    ApiOperations,
+    Access,
+    Deletions,
+    Ids,
+    Statuses,
+    Watch,
 ):
     """A store in one SQLite database.
 
@@ -35,11 +60,12 @@ class SqlStore(
 
     def __init__(self, folder: Path, *, retention: Retention = Events.retention) -> None:
         path = sqlite.prepare_folder(folder)
-        super().__init__(sqlite.sqlite_engine(path), sqlite.data_version, str(path))
+        super().__init__(sqlite.sqlite_engine(path), sqlite.data_version, sqlite.peek, str(path))
         self.retention = retention
         self._folder = folder
         with self._writing() as connection:
             schema.upgrade(connection)
+            name_store(connection)
 
     def hold(self, purpose: str) -> AbstractContextManager[None]:
         """See `Store.hold`."""

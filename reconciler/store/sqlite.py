@@ -7,12 +7,15 @@ the processes, so the folder must be on a local file system, not on NFS.
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from reconciler.errors import StoreError
@@ -20,6 +23,12 @@ from reconciler.errors import StoreError
 FILE_NAME = "store.sqlite3"
 BUSY_TIMEOUT = 30.0
 """Seconds that one process waits for another's transaction."""
+
+# IMMEDIATE: to read first and write later in one transaction must not fail half way.
+_BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
+
+_PAUSE = 0.002
+"""Seconds between tries to be the one that writes, at most: about as long as a transaction takes."""
 
 
 def prepare_folder(folder: Path) -> Path:
@@ -68,6 +77,20 @@ def data_version(connection: Connection) -> int:
     return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
 
+def peek(engine: Engine) -> int | None:
+    """The same without a transaction, which SQLAlchemy makes ten times as expensive; None if it fails."""
+    try:
+        connection = engine.raw_connection()
+        try:
+            driver = connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (the engine's own driver)
+            return int(driver.execute("PRAGMA data_version").fetchone()[0])
+        finally:
+            connection.close()
+    except (sqlite3.Error, DBAPIError):
+        return None
+
+
 def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     assert isinstance(connection, sqlite3.Connection)  # noqa: S101 (the engine's own driver)
     # Python's sqlite3 would begin transactions on its own, and only before it writes.
@@ -86,5 +109,31 @@ def _begin(connection: Connection) -> None:
     # In WAL mode FULL syncs the log at every commit; NORMAL leaves that to the next checkpoint, which
     # a killed process does not notice and only a power failure does.
     connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('durable', True) else 'NORMAL'}")
-    # IMMEDIATE: to read first and write later in one transaction must not fail half way.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _queue(connection)
+
+
+def _queue(connection: Connection) -> None:
+    """Begin to write as soon as no other process does.
+
+    SQLite's own waiting sleeps longer from try to try, so that of several busy processes one gets all turns
+    and another waits for a second; tries at random moments are fair.  A process that is stopped or hangs in
+    its turn holds nobody up for longer than `BUSY_TIMEOUT`, as it would with a lock that is waited for.
+    """
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)  # noqa: S101 (the engine's own driver)
+    begun = time.monotonic()
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        while time.monotonic() - begun < BUSY_TIMEOUT:
+            try:
+                raw.execute(_BEGIN_TO_WRITE)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+                time.sleep(random.uniform(_PAUSE / 4, _PAUSE))  # noqa: S311 (no secret)
+            else:
+                return
+        # What is wrong this time is told in the words of the engine.
+        connection.exec_driver_sql(_BEGIN_TO_WRITE)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}")

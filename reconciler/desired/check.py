@@ -6,10 +6,11 @@ Mistakes come as paths into an object; `source` knows the files and turns them i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from reconciler.desired.check_network import check_addresses, check_network
+from reconciler.desired.check_pools import TEMPLATE, check_pool
 from reconciler.desired.check_storage import check_disks, check_volume
 from reconciler.desired.decode import Mistake
 from reconciler.desired.explain import suggest
@@ -17,6 +18,7 @@ from reconciler.model.identity import derived_mac, interface_name
 from reconciler.model.manifest import InstanceType, Object, VirtualMachine, VirtualMachineSpec
 from reconciler.model.network import Network
 from reconciler.model.placement import parse_own_volume_name
+from reconciler.model.pool import VirtualMachinePool
 from reconciler.model.storage import Image, StoragePool, Volume
 from reconciler.model.units import format_size
 
@@ -37,6 +39,7 @@ class Catalog:
         pools: By name.
         volumes: By name.
         networks: By name.
+        machine_pools: Pools of machines that are lent, by name.
         broken: ``Kind/name`` of objects that stand in the files but are wrong in themselves.
         partial: Some file could not be read at all, so a missing name proves nothing.
     """
@@ -50,6 +53,7 @@ class Catalog:
     networks: Mapping[str, Network] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
     partial: bool = False
+    machine_pools: Mapping[str, VirtualMachinePool] = field(default_factory=dict)
 
     def excuses(self, kind: str, name: str) -> bool:
         """True if a missing object is a consequence of another mistake, which is told already."""
@@ -62,11 +66,21 @@ def check(one: Object, catalog: Catalog) -> list[Mistake]:
         return list(_check_machine(one.spec, catalog))
     if isinstance(one, InstanceType):
         return list(_check_instance_type(one, catalog))
+    if isinstance(one, VirtualMachinePool):
+        return [*_check_template_spec(one, catalog), *check_pool(one, catalog.networks, catalog.excuses)]
     if isinstance(one, Network):
         return list(check_network(one, catalog.networks))
     if isinstance(one, Volume):
         return [m for m in _check_stored(one, catalog) if not _excused(m, one, catalog)]
     return []
+
+
+def _check_template_spec(pool: VirtualMachinePool, catalog: Catalog) -> Iterator[Mistake]:
+    """What the template of a pool would have wrong as a machine, at its place in the pool."""
+    for mistake in _check_machine(pool.spec.template.spec, catalog):
+        # What names a volume or a file is refused there whole.
+        if mistake.path[1:2] != ("disks",) or mistake.path[-1] not in ("volume", "path"):
+            yield replace(mistake, path=(*TEMPLATE, *mistake.path))
 
 
 def _check_stored(one: Volume, catalog: Catalog) -> Iterator[Mistake]:
@@ -90,12 +104,23 @@ def macs(machine: VirtualMachine) -> Iterator[tuple[int, int]]:
 
 def template_path(one: Object) -> str | None:
     """The XML template that an object names."""
+    if isinstance(one, VirtualMachinePool):
+        return one.spec.template.spec.xml_template
     return one.spec.xml_template if isinstance(one, (VirtualMachine, InstanceType)) else None
 
 
-def check_draft(draft: VirtualMachine, catalog: Catalog) -> list[Mistake]:
-    """What is wrong in a machine whatever its missing fields would say: what it names."""
-    return list(_check_names(draft.spec, catalog))
+def check_draft(draft: VirtualMachine, catalog: Catalog, key: str = "") -> list[Mistake]:
+    """What is wrong in a machine whatever its missing fields would say: what it names.
+
+    Args:
+        draft: The machine; of a pool, its template as one.
+        catalog: What is there.
+        key: ``Kind/name`` of the object.
+    """
+    found = _check_names(draft.spec, catalog)
+    if key.startswith("VirtualMachinePool/"):
+        return [replace(mistake, path=(*TEMPLATE, *mistake.path)) for mistake in found]
+    return list(found)
 
 
 def _check_names(spec: VirtualMachineSpec, catalog: Catalog) -> Iterator[Mistake]:

@@ -63,24 +63,25 @@ def save(config: SourceConfig, base: Path, new: NewText) -> str:
 
 def _save_file(path: Path, new: NewText) -> str:
     path = path.resolve()  # a symbolic link stays one
-    if _content(path) != new.before:
+    if content_of(path) != new.before:
         what = "exists already" if new.before is None else "was changed meanwhile"
         raise ReconcilerError(f"{path} {what}", hint=_AGAIN)
     try:
-        _write(path, new.text)
+        write_file(path, new.text)
     except OSError as error:
         raise ReconcilerError(f"cannot write {path}: {error.strerror}") from error
     return str(path)
 
 
-def _content(path: Path) -> str | None:
+def content_of(path: Path) -> str | None:
+    """A file's text; None if there is none."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         return None
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
     """Put a file in the place of another at once, with its mode and owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -215,9 +216,9 @@ class _Repository:
                 f"{tree / path} has changes that are not committed",
                 hint="commit or undo them, then try again",
             )
-        self._require(new, _content(tree / path))
+        self._require(new, content_of(tree / path))
         try:
-            _write(tree / path, new.text)
+            write_file(tree / path, new.text)
             self._git("add", "--", path, at=tree)
             self._git("commit", "--quiet", "--only", "--message", new.message, "--", path, at=tree)
         except (GitError, OSError):
@@ -227,7 +228,7 @@ class _Repository:
 
     def _take_back(self, tree: Path, path: str, new: NewText) -> None:
         if new.before is not None:
-            _write(tree / path, new.before)
+            write_file(tree / path, new.before)
         else:
             (tree / path).unlink(missing_ok=True)
         with contextlib.suppress(GitError):

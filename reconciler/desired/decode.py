@@ -89,17 +89,26 @@ def decode(
     return made
 
 
+_PLACES = {"VirtualMachine": ("spec",), "VirtualMachinePool": ("spec", "template", "spec")}
+"""Where a manifest says what machines are made of."""
+
+
 def _draft(data: object, mistakes: list[Mistake]) -> VirtualMachine | None:
     """A machine without its wrong fields, so that their mistakes hide no others, which are appended."""
-    spec = data.get("spec") if isinstance(data, dict) and data.get("kind") == "VirtualMachine" else None
-    if not isinstance(spec, dict):
+    spec, kind = data, data.get("kind") if isinstance(data, dict) else None
+    place = _PLACES.get(kind, ()) if isinstance(kind, str) else ()
+    for part in place:
+        spec = spec.get(part) if isinstance(spec, dict) else None
+    if not place or not isinstance(spec, dict):
         return None
-    wrong = {mistake.path[1] for mistake in mistakes if mistake.path[:1] == ("spec",) and mistake.path[1:]}
+    depth = len(place)
+    wrong = {m.path[depth] for m in mistakes if tuple(m.path[:depth]) == place and m.path[depth:]}
     rest = {key: value for key, value in spec.items() if key not in wrong}
     named = rest.get("instanceType")
     # What a wrong field would have said is not known: sizes may come from any instance type.
     rest["instanceType"] = named or _ANY_TYPE
     made, more = validate(VirtualMachine, {"metadata": {"name": "draft"}, "spec": rest})
+    more = [replace(mistake, path=(*place[:-1], *mistake.path)) for mistake in more]
     news = [mistake for mistake in more if mistake not in mistakes]
     mistakes += news
     if made is None:

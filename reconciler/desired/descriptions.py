@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.desired.describe_guest import GUEST
+from reconciler.desired.describe_pools import POOLS
 from reconciler.desired.describe_storage import STORAGE
 
 _ENVELOPE = {
@@ -135,6 +136,11 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "address": "A fixed address of the network, or auto for its next free one; needs a Network manifest.",
         "mac": "For example 52:54:00:12:34:56; without it one is derived from the names, for ever the same.",
     },
+    "VirtualMachinePool": {
+        **_ENVELOPE,
+        "spec": "How many machines there are, what they are like, and for how long.",
+    },
+    **POOLS,
     "Network": {**_ENVELOPE, "spec": "The libvirt network, and the hosts that shall have it."},
     "NetworkSpec": {
         "hosts": "On which hosts it shall be; without it on every host.",

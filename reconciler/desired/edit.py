@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from reconciler.desired.splice import Splicer, UnfitError
@@ -21,6 +21,9 @@ from reconciler.model.manifest import Object
 
 Path = tuple[str | int, ...]
 """Where a value stands: ``("spec", "disks", 0, "size")``; a last ``END`` in a list means a new item."""
+
+WHOLE: Final = ""
+"""The key of the only document of a text that is no manifest, such as an inventory."""
 
 END: Final = "-"
 """JSON Pointer's word for the place after a list's last item."""
@@ -50,9 +53,16 @@ def edit(text: str, key: str, changes: Mapping[Path, object], *, file: str = "th
         DesiredStateError: No such object, or more than one; or a value is shared through an anchor or a merge
             key, so that the change would reach other places or cannot be made here.
     """
+    return edit_all(text, key, changes.items(), file=file)
+
+
+def edit_all(
+    text: str, key: str, changes: Iterable[tuple[Path, object]], *, file: str = "the manifest"
+) -> str:
+    """The same for changes in a certain order, of which several may be new items of one list."""
     bom = _BOM if text.startswith(_BOM) else ""
     text = text.removeprefix(_BOM)
-    for path, value in changes.items():
+    for path, value in changes:
         text = _change(text, key, path, value, file)
     return bom + text
 
@@ -76,12 +86,8 @@ def drop(text: str, key: str, *, file: str = "the manifest") -> str:
     text = text.removeprefix(_BOM)
     found = list(documents(text.encode(), file))
     at = _find(found, key, file)
-    begin = int(found[at].node.start_mark.index)
-    # Three dashes at the beginning of a line part documents wherever they stand, even in a text block.
-    marks = [match.start() for match in _DOCUMENT.finditer(text)]
-    before = [mark for mark in marks if mark <= begin]
-    after = [mark for mark in marks if mark > begin]
-    made = text[: before[-1] if before else 0] + text[after[0] if after else len(text) :]
+    begin, end = _span(text, found[at])
+    made = text[:begin] + text[end:]
     wanted = [_data(each) for each in found if each is not found[at]]
     if not _same([_data(each) for each in documents(made.encode(), file)], wanted):
         raise _refused(found[at], (), "it is written in a way that cannot be removed safely", key)
@@ -97,6 +103,37 @@ def read(text: str, key: str, *, file: str = "the manifest") -> dict[str, object
     found = list(documents(text.encode(), file))
     at = _find(found, key, file)
     return cast("dict[str, object]", _data(found[at]))
+
+
+def line_of(text: str, key: str) -> int:
+    """1-based line where an object's document begins; 0 if there is none, or none that can be read."""
+    try:
+        found = list(documents(text.removeprefix(_BOM).encode(), ""))
+        return next((each.line for each in found if _key(_data(each)) == key), 0)
+    except DesiredStateError:
+        return 0
+
+
+def document_text(text: str, key: str, *, file: str = "the manifest") -> str:
+    """An object as it stands in the text, with its comments, without the marks that part documents.
+
+    Raises:
+        DesiredStateError: There is none of that key, or more than one.
+    """
+    text = text.removeprefix(_BOM)
+    found = list(documents(text.encode(), file))
+    begin, end = _span(text, found[_find(found, key, file)])
+    return _DOCUMENT.sub("", text[begin:end], count=1).lstrip("\r\n")
+
+
+def _span(text: str, document: Document) -> tuple[int, int]:
+    """Where a document begins, with the comments and the mark before it, and where the next one does."""
+    begin = int(document.node.start_mark.index)
+    # Three dashes at the beginning of a line part documents wherever they stand, even in a text block.
+    marks = [match.start() for match in _DOCUMENT.finditer(text)]
+    before = [mark for mark in marks if mark <= begin]
+    after = [mark for mark in marks if mark > begin]
+    return before[-1] if before else 0, after[0] if after else len(text)
 
 
 def _change(text: str, key: str, path: Path, value: object, file: str) -> str:
@@ -124,6 +161,10 @@ def _change(text: str, key: str, path: Path, value: object, file: str) -> str:
 
 def _find(found: list[Document], key: str, file: str) -> int:
     """Index of the document that is the object."""
+    if key == WHOLE:
+        if len(found) != 1:
+            raise DesiredStateError([Problem(file, 0, 0, "", "it is not one document")])
+        return 0
     places = [at for at, document in enumerate(found) if _key(_data(document)) == key]
     if not places:
         raise DesiredStateError([Problem(file, 0, 0, "", f"there is no {key.replace('/', ' ', 1)} in it")])
@@ -200,5 +241,6 @@ def _set_item(items: list[object], part: str | int, value: object) -> None:
 def _refused(document: Document, path: Path, why: str, key: str) -> DesiredStateError:
     problem = document.problem([part for part in path if part != END], why, owner=key)
     return DesiredStateError(
-        [problem], hint=f"change {show_path(path)} of {key.replace('/', ' ', 1)} by hand, in an editor"
+        [problem],
+        hint=f"change {show_path(path)} of {key.replace('/', ' ', 1) or 'it'} by hand, in an editor",
     )

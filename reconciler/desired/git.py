@@ -14,6 +14,8 @@ import tarfile
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from reconciler.desired.cat_file import CatFile
+from reconciler.desired.refs import GitFolders, Refs
 from reconciler.desired.tree import (
     NOTHING_EXCLUDED,
     Content,
@@ -30,6 +32,7 @@ from reconciler.settings import child_environment
 _LOCAL_TIMEOUT = 120.0
 _FETCH_TIMEOUT = 120.0
 _BATCH_BYTES = 64 << 20
+_FEW = 64
 _FILE_MODES = ("100644", "100755", "100664")
 _SUBMODULE = "160000"
 _ENVIRONMENT: Mapping[str, str | None] = {
@@ -83,7 +86,12 @@ class GitTree:
         self._limit = limit
         self._excluded = excluded
         self._blobs: dict[str, str] = {}
+        self._modes: dict[str, str] = {}
         self._listing: Listing | None = None
+        self._refs: Refs | None = None
+        self._cat_file: CatFile | None = None
+        self._full: dict[str, str] = {}
+        self._prefix: str | None = None
         self._warnings: tuple[str, ...] = ()
 
     @property
@@ -99,17 +107,57 @@ class GitTree:
 
     def listing(self) -> Listing:
         """See `Tree`."""
-        commit = self._commit()
+        commit = self.head()
         if self._listing is None or self._listing.revision != commit:
             self._listing = self._list(commit)
         return self._listing
+
+    @property
+    def listed(self) -> str | None:
+        """The commit that was listed last."""
+        return self._listing.revision if self._listing is not None else None
+
+    def follow(self, commit: str, changes: Mapping[str, str | None]) -> None:
+        """Take a commit that changes these files of the one that was listed last: path to blob, or None."""
+        known = self._listing
+        if known is None:
+            return
+        blobs, files = {**self._blobs}, {**known.files}
+        for path, blob in changes.items():
+            if blob is None:
+                blobs.pop(path, None)
+                files.pop(path, None)
+                self._modes.pop(path, None)
+            else:
+                blobs[path] = blob
+                if self._wanted(path) and is_manifest_file(path):
+                    files[path] = blob
+        if files.keys() - known.files.keys():
+            files = dict(sorted(files.items()))
+        self._blobs = blobs
+        self._listing = Listing(commit, files, known.problems)
 
     def version(self, path: str) -> Hashable | None:
         """See `Tree`."""
         return self._blobs.get(path)
 
+    def mode(self, path: str) -> str:
+        """A file's mode as git writes it; that of any new file if there is none."""
+        return self._modes.get(path, _FILE_MODES[0])
+
     def read(self, paths: Sequence[str]) -> Iterator[tuple[str, Content]]:
         """See `Tree`."""
+        if len(paths) <= _FEW:
+            if self._cat_file is None:
+                self._cat_file = CatFile(self.root, child_environment(_ENVIRONMENT))
+            found = self._cat_file.read([self._blobs[path] for path in paths], self._limit)
+            if found is not None:
+                for path, content in zip(paths, found, strict=True):
+                    yield (
+                        path,
+                        (too_large(path, content, self._limit) if isinstance(content, int) else content),
+                    )
+                return
         sizes = self._sizes([self._blobs[path] for path in paths])
         batch: list[str] = []
         room = _BATCH_BYTES
@@ -162,8 +210,12 @@ class GitTree:
         self._warnings = ()
         return moved
 
-    def _commit(self) -> str:
-        """The commit id of the ref."""
+    def head(self) -> str:
+        """The commit id of the ref. Safe from any thread, and mostly without a process.
+
+        Raises:
+            DesiredStateError: There is no such repository or ref.
+        """
         if self._remote is not None:
             return self._followed_commit()
         if not self.root.is_dir():
@@ -193,6 +245,11 @@ class GitTree:
 
     def _resolve(self, ref: str) -> str | None:
         """The commit that a ref means, or None when there is no such ref."""
+        commit = self.refs.commit(self._full.get(ref, ref))
+        if commit is not None:
+            return commit
+        if ref not in self._full and not ref.startswith("refs/") and ref != "HEAD":
+            self._full[ref] = self._full_name(ref)
         try:
             line = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
         except GitError as error:
@@ -201,12 +258,77 @@ class GitTree:
             return None
         return line.decode().strip()
 
+    @property
+    def refs(self) -> Refs:
+        """Reads refs without a process.
+
+        Raises:
+            GitError: This is no repository.
+        """
+        if self._refs is None:
+            told = self._git("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
+            own, common = told.decode(errors="surrogateescape").splitlines()[:2]
+            self._refs = Refs(GitFolders(Path(own), Path(common)))
+        return self._refs
+
+    def _full_name(self, ref: str) -> str:
+        """``refs/heads/main`` for ``main``; what it is called is not looked up again."""
+        try:
+            told = self._git("rev-parse", "--symbolic-full-name", "--end-of-options", ref)
+        except GitError:
+            return ref
+        # With --end-of-options git 2.39 prints that word as well.
+        lines = [line for line in told.decode(errors="replace").split("\n") if line.startswith("refs/")]
+        return lines[0] if lines else ref
+
+    def _moved(self, old: str, new: str) -> bool:
+        """Take the files that differ between two commits; False if they have to be listed anew."""
+        try:
+            output = self._git("diff-tree", "-r", "-z", "--no-renames", *self._relative(), old, new)
+        except GitError:  # the old one is gone, for example
+            return False
+        words = output.decode(errors="backslashreplace").split("\0")[:-1]
+        changes: dict[str, str | None] = {}
+        for about, path in zip(words[::2], words[1::2], strict=True):
+            _, mode, _, blob, status = about.split(" ")
+            if status == "D":
+                changes[path] = None
+            elif mode == _FILE_MODES[0] and path not in self._modes:
+                changes[path] = blob
+            else:
+                return False
+        self.follow(new, changes)
+        return True
+
+    def _relative(self) -> tuple[str, ...]:
+        """A source may be a folder of a work tree: git then tells paths below that folder."""
+        return ("--relative",) if self.prefix else ()
+
+    @property
+    def prefix(self) -> str:
+        """Path of the source's root in the repository, with a slash at its end; mostly empty.
+
+        Raises:
+            GitError: This is no repository.
+        """
+        if self._prefix is None:
+            self._prefix = (
+                self._git("rev-parse", "--show-prefix").decode(errors="surrogateescape").strip("\n")
+            )
+        return self._prefix
+
     def _list(self, commit: str) -> Listing:
+        known = self._listing
+        if known is not None and known.revision is not None and not known.problems:
+            moved = self._moved(known.revision, commit)
+            if moved and self._listing is not None and (self._listing.files or not self._folder):
+                return self._listing
         try:
             output = self._git("ls-tree", "-r", "-z", commit)
         except GitError as error:
             raise _repository_error(self.root, error) from error
         blobs: dict[str, str] = {}
+        modes: dict[str, str] = {}
         problems = []
         for line in output.split(b"\0")[:-1]:
             about, _, raw_path = line.partition(b"\t")
@@ -214,6 +336,8 @@ class GitTree:
             path = raw_path.decode(errors="backslashreplace")
             if mode in _FILE_MODES:
                 blobs[path] = blob
+                if mode != _FILE_MODES[0]:
+                    modes[path] = mode
             elif self._wanted(path) and (mode == _SUBMODULE or is_manifest_file(path)):
                 what = "a submodule" if mode == _SUBMODULE else "a symbolic link"
                 message = f"{what}, which is not read from git; set source.folder to leave it out"
@@ -221,7 +345,7 @@ class GitTree:
         wanted = {path: blob for path, blob in blobs.items() if self._wanted(path)}
         if self._folder and not wanted:
             raise refused(self.root, f"there is no folder {self._folder} at {commit[:12]}")
-        self._blobs = blobs
+        self._blobs, self._modes = blobs, modes
         files = {path: blob for path, blob in wanted.items() if is_manifest_file(path)}
         return Listing(commit, files, tuple(problems))
 
@@ -267,6 +391,7 @@ def run_git(
     stdin: bytes = b"",
     timeout: float = _LOCAL_TIMEOUT,
     more: Mapping[str, str | None] | None = None,
+    keep: Sequence[int] = (),
 ) -> bytes:
     """What the git program prints.
 
@@ -276,6 +401,7 @@ def run_git(
         stdin: What it reads.
         timeout: Seconds.
         more: Further variables of its environment.
+        keep: File descriptors that stay open in it.
 
     Raises:
         GitError: It failed.
@@ -289,6 +415,7 @@ def run_git(
             timeout=timeout,
             check=False,
             env=child_environment({**_ENVIRONMENT, **(more or {})}),
+            pass_fds=keep,
             start_new_session=True,  # no terminal: an ssh that wants a password fails at once
         )
     except FileNotFoundError as error:
@@ -300,6 +427,15 @@ def run_git(
     if done.returncode:
         raise GitError(" ".join(done.stderr.decode(errors="replace").split()))
     return done.stdout
+
+
+def blob_id(content: bytes, like: str) -> str:
+    """The name that git gives a file's content, in a repository with commits `like` this one.
+
+    Source: git-hash-object(1): the digest of ``blob``, the size, a NUL, and the content.
+    """
+    kind = hashlib.sha256 if len(like) == 64 else hashlib.sha1
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def without_password(message: str) -> str:

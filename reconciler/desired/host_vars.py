@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from reconciler.desired.decode import validate
 from reconciler.desired.host_uri import CONNECTION_VARIABLES, Wrapper, make_uri
 from reconciler.desired.yaml_file import show_path
+from reconciler.imports.seed import PMID, PMID_LABEL
 from reconciler.model.envelope import Name
 from reconciler.model.host import Host
 from reconciler.model.units import Size, parse_duration
@@ -94,7 +95,14 @@ def make_host(
         except ValueError as error:
             return None, None, [str(error)]
     values = {field: getattr(checked, field) for field in HostVariables.model_fields}
-    return Host(name=name, **{**values, "uri": uri}), wrapper, []
+    return Host(name=name, **{**values, "uri": uri, "labels": _labels(checked, variables)}), wrapper, []
+
+
+def _labels(checked: HostVariables, variables: Mapping[str, object]) -> Mapping[str, str]:
+    """Its labels, with the number that it had in the older interface among them."""
+    number = str(variables.get(PMID, ""))
+    known = re.fullmatch(r"[1-9][0-9]{0,8}", number)
+    return {**checked.labels, PMID_LABEL: number} if known else checked.labels
 
 
 def _not_plain(value: object) -> Iterator[str]:

@@ -64,5 +64,7 @@ def _without_titles(value: Any) -> Any:
 
 def _prose(docstring: str) -> str:
     """A docstring as running text: reST's double quotes become single, wrapped lines are joined."""
-    paragraphs = docstring.replace("``", "`").split("\n\n")
+    # Every field has a line of its own in the schema.
+    about = docstring.partition("\nAttributes:\n")[0]
+    paragraphs = about.replace("``", "`").strip().split("\n\n")
     return "\n\n".join(re.sub(r"\s+", " ", paragraph).strip() for paragraph in paragraphs)

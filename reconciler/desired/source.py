@@ -6,16 +6,18 @@ import gc
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reconciler.desired.check import Catalog, check, check_draft, is_template_path
+from reconciler.desired.check_pools import addresses_taken, names_taken
 from reconciler.desired.check_storage import between
 from reconciler.desired.checksums import SHA256_DIGITS, ChecksumFiles
 from reconciler.desired.decode import Mistake, SharedParts
 from reconciler.desired.git import GitTree
 from reconciler.desired.images import ImageFile, ImageFiles
+from reconciler.desired.index import Index
 from reconciler.desired.parsed import ParsedFile, parse_file
 from reconciler.desired.tree import Excluded, FolderTree, Listing, Tree, refused
 from reconciler.desired.yaml_file import Document, documents, show_path
@@ -24,6 +26,7 @@ from reconciler.model.config import SourceConfig
 from reconciler.model.desired import DesiredState, Origin
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import Network
+from reconciler.model.pool import VirtualMachinePool
 from reconciler.model.storage import Image, StoragePool, Volume
 
 
@@ -117,6 +120,26 @@ class Source:
         """
         return self._tree.listing() != self._listing
 
+    @property
+    def catalog(self) -> Catalog:
+        """What manifests can refer to, at the last read."""
+        return self._catalog
+
+    def unreadable(self) -> tuple[tuple[str, str], ...]:
+        """Path and text of files that may hold objects that nobody knows of, at the last read."""
+        if not self._catalog.partial:
+            return ()
+        paths = [path for path, file in self._files.items() if file.unreadable]
+        return tuple(
+            (path, "" if isinstance(content, Problem) else content.decode(errors="replace"))
+            for path, content in self._tree.read(paths)
+        )
+
+    def index(self) -> Index:
+        """Where everything stood at the last read, whether that read was right or not."""
+        last = self._last[1] if self._last is not None else None
+        return Index(self._files, last.origins if isinstance(last, DesiredState) else None)
+
     def place(self, revision: str, target: Path) -> Path:
         """A folder with all files of the tree at that revision, manifests or not.
 
@@ -138,13 +161,17 @@ class Source:
         listing = self._listing = self._tree.listing()
         changed = self._update(listing)
         catalog, image_findings = self._make_catalog()
-        moment = (listing.revision, listing.problems, catalog, image_findings)
+        moment = (listing.problems, catalog, image_findings)
         if self._last is None or changed or self._last[0] != moment:
             try:
                 self._last = (moment, self._state(listing, catalog, image_findings))
             except DesiredStateError as error:
                 self._last = (moment, error)
         state = self._last[1]
+        if isinstance(state, DesiredState) and listing.revision not in (None, state.revision):
+            # Another commit with the same manifests.
+            state = replace(state, revision=listing.revision or "")
+            self._last = (moment, state)
         if isinstance(state, DesiredStateError):
             raise DesiredStateError(state.problems, hint=state.hint)
         return state
@@ -173,7 +200,12 @@ class Source:
         """What machines refer to; the very same object as last time if none of it changed."""
         presets: dict[str, InstanceType] = {}
         images: dict[str, Image] = {}
-        things: dict[type, dict[str, Any]] = {StoragePool: {}, Volume: {}, Network: {}}
+        things: dict[type, dict[str, Any]] = {
+            StoragePool: {},
+            Volume: {},
+            Network: {},
+            VirtualMachinePool: {},
+        }
         sizes: dict[str, int] = {}
         findings: list[_Finding] = []
         wanted: set[str] = set()
@@ -205,6 +237,7 @@ class Source:
             pools=things[StoragePool],
             volumes=things[Volume],
             networks=things[Network],
+            machine_pools=things[VirtualMachinePool],
             broken=frozenset(broken),
             partial=partial,
         )
@@ -260,6 +293,7 @@ class Source:
             origins.update(file.origins)
         found = [*findings, *self._twins(origins), *self._mac_twins(origins), *self._address_twins(origins)]
         found += _volume_rivals(machines, catalog, origins)
+        found += _pool_rivals(machines, catalog, origins)
         for path, file in files.items():
             found += self._check(path, file, catalog)
         problems = [*listing.problems, *(p for file in files.values() for p in file.problems)]
@@ -281,6 +315,7 @@ class Source:
             pools=catalog.pools,
             volumes=catalog.volumes,
             networks=catalog.networks,
+            machine_pools=catalog.machine_pools,
             origins=origins,
         )
 
@@ -307,7 +342,7 @@ class Source:
         findings += tuple(
             _Finding(key, origin, mistake)
             for key, origin, draft in file.drafts
-            for mistake in check_draft(draft, catalog)
+            for mistake in check_draft(draft, catalog, key)
         )
         self._checked[path] = (file, catalog, findings)
         return findings
@@ -381,6 +416,19 @@ def _volume_rivals(
             continue
         where = f" ({_show(origins[other])})" if other is not None else ""
         yield _Finding(claim.key, origins[claim.key], Mistake(claim.path, message + where))
+
+
+def _pool_rivals(
+    machines: Mapping[str, VirtualMachine], catalog: Catalog, origins: Mapping[str, Origin]
+) -> Iterator[_Finding]:
+    """Machines with a name or an address of a pool's."""
+    pools = catalog.machine_pools
+    if not pools:
+        return
+    for key, mistake, other in (*names_taken(machines, pools), *addresses_taken(machines.values(), pools)):
+        yield _Finding(
+            key, origins[key], replace(mistake, message=f"{mistake.message} ({_show(origins[other])})")
+        )
 
 
 def _differs(before: ParsedFile | None, now: ParsedFile) -> bool:

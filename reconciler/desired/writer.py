@@ -35,12 +35,32 @@ def to_yaml(one: Object) -> str:
 def to_plain(model: BaseModel) -> dict[str, object]:
     """The fields that differ from their defaults, as plain data with camelCase keys."""
     plain: dict[str, object] = {}
-    for name, field in type(model).model_fields.items():
+    for name, alias, default, unit in _fields(type(model)):
         value = getattr(model, name)
-        if name in _ALWAYS or field.is_required() or value != field.get_default(call_default_factory=True):
-            plain[field.alias or name] = _plain(value, _unit(type(model), name))
+        # The very default is what most fields have, and is found without a comparison.
+        if value is not default and value != default:
+            plain[alias] = _plain(value, unit)
     # A person names a thing before saying how large it is.
     return {"name": plain.pop("name"), **plain} if "name" in plain else plain
+
+
+_NO_DEFAULT = object()
+
+
+@cache
+def _fields(model: type[BaseModel]) -> tuple[tuple[str, str, object, Callable[[int], str] | None], ...]:
+    """Name, alias, default (`_NO_DEFAULT` for what is always written) and spelling of each field."""
+    return tuple(
+        (
+            name,
+            field.alias or name,
+            _NO_DEFAULT
+            if name in _ALWAYS or field.is_required()
+            else field.get_default(call_default_factory=True),
+            _unit(model, name),
+        )
+        for name, field in model.model_fields.items()
+    )
 
 
 def _plain(value: Any, unit: Callable[[int], str] | None) -> object:

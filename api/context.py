@@ -8,14 +8,18 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from api.auth import sessions
+from api.auth.audit import SAFE, declared_of, is_write
+from api.auth.forgery import AMBIENT, require_own_page
+from api.auth.gate import ANYBODY_LOCAL
 from api.services import Services
 from reconciler.errors import ForbiddenError, NotFoundError
-from reconciler.model.access import NOTHING, Caller, Grant, Role, Thing
+from reconciler.model.access import NOTHING, Caller, Role, Thing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-EVERYBODY = Caller("anonymous", grants=(Grant(Role.ADMIN),), via="loopback")
-"""Who asks where nobody need say who they are: on the loopback address, if the configuration wants it so."""
+EVERYBODY = ANYBODY_LOCAL
+"""Who asks where nobody need say who they are: in tests; what is served always has an authenticator."""
 
 NOBODY = Caller("nobody")
 """Who asks for what everybody may have."""
@@ -39,16 +43,36 @@ class WhoAsks:
         self._services = services
 
     async def process_resource(self, req: Request, _resp: Response, resource: Any, _params: Any) -> None:
-        """Before the responder."""
-        responder = getattr(resource, f"on_{req.method.lower()}", None)
-        declared = getattr(responder, "operation", None)
+        """Before the responder.
+
+        Raises:
+            UnauthenticatedError: Nobody knows who asks.
+            ForbiddenError: A page of another site may have made the request.
+        """
+        declared = declared_of(resource, req.method)
         authenticator = self._services.authenticator
         if authenticator is None:
             req.context.caller = EVERYBODY
-        elif declared is not None and declared.role is None:
+            return
+        if declared is not None and declared.role is None:
             req.context.caller = NOBODY
-        else:
-            req.context.caller = await self._services.run(authenticator.authenticate, req.headers, req.scope)
+            return
+        caller = await self._services.run(authenticator.authenticate, req.headers, req.scope)
+        req.context.caller = caller
+        # An answer that is a script is run, and so read, by whichever page asks for it.
+        if caller.via in AMBIENT and (is_write(req.method, declared) or "jsonp_callback" in req.params):
+            self._require_ours(req, caller)
+
+    def _require_ours(self, req: Request, caller: Caller) -> None:
+        """Refuse what a foreign page may have made a browser send."""
+        secret = sessions.secret_in(req.headers, req.scheme) if caller.via == "session" else ""
+        fits = bool(secret) and sessions.csrf_fits(secret, req.get_header(sessions.CSRF_HEADER) or "")
+        require_own_page(req.headers, req.scheme, caller.via, self._services.config.origins, known=fits)
+        if secret and not fits and req.method not in SAFE:
+            raise ForbiddenError(
+                f"the header {sessions.CSRF_HEADER} does not fit the session",
+                hint="its value is csrfToken in the answer of GET /api/v1/session",
+            )
 
 
 def require(req: Request, role: Role, thing: Thing = NOTHING) -> Caller:
@@ -59,6 +83,8 @@ def require(req: Request, role: Role, thing: Thing = NOTHING) -> Caller:
         ForbiddenError: They may see it, and not do this.
     """
     caller: Caller = req.context.caller
+    if thing.name:
+        req.context.thing = thing
     if caller.may(role, thing):
         return caller
     if thing.name and not caller.may(Role.VIEWER, thing):

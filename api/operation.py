@@ -119,6 +119,11 @@ class Operation:
         problems: Statuses of problems beyond those that any operation may have (see `api.openapi`).
         role: What the caller must be allowed somewhere; None lets everybody in. The responder itself asks
             for the object at hand: see `api.context.require`.
+        writes: It changes something, though its method is GET, or nothing, though it is POST; None: as the
+            method and the role say. Writes are recorded, and refused to other sites' pages.
+        lenient: Of an interface of old: it reads its parameters itself, one that is not declared is ignored,
+            and `answers` are all that it ever answers.
+        minds_key: It sees to ``Idempotency-Key`` itself, in the transaction of its own work.
     """
 
     id: str
@@ -131,6 +136,9 @@ class Operation:
     answers: tuple[Answer, ...] = ()
     problems: tuple[int, ...] = ()
     role: Role | None = Role.VIEWER
+    writes: bool | None = None
+    lenient: bool = False
+    minds_key: bool = False
 
 
 def operation(id_: str, **about: Any) -> Callable[[Responder], Responder]:
@@ -143,7 +151,7 @@ def operation(id_: str, **about: Any) -> Callable[[Responder], Responder]:
             caller: Caller | None = getattr(req.context, "caller", None)
             if declared.role is not None and caller is not None and not caller.may_somewhere(declared.role):
                 raise ForbiddenError(f"{caller.name} is no {declared.role}", hint="ask an admin for a grant")
-            req.context.query = parse_query(req, declared)
+            req.context.query = {} if declared.lenient else parse_query(req, declared)
             await responder(self, req, resp, **params)
 
         checked.operation = declared  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from reconciler.errors import (
     PreconditionError,
     ReconcilerError,
     StalePlanError,
+    ThrottledError,
     UnauthenticatedError,
     UnavailableError,
     UsageError,
@@ -43,6 +44,7 @@ _STATUS: tuple[tuple[type[ReconcilerError], int], ...] = (
     (BadQueryError, 400),
     (DesiredStateError, 422),
     (BusyError, 503),
+    (ThrottledError, 429),
     (UnavailableError, 503),
     (ReconcilerError, 503),
 )
@@ -52,7 +54,12 @@ _STATUS: tuple[tuple[type[ReconcilerError], int], ...] = (
 def problem(
     resp: Response, status: int, detail: str, *, reason: str = "", hint: str = "", **more: Any
 ) -> None:
-    """Answer with a problem."""
+    """Answer with a problem, or in the form that the path's clients know (`api.older.frame`)."""
+    resp.context.refusal = detail
+    shaped = getattr(resp.context, "shaped", None)
+    if shaped is not None:
+        shaped(status, detail)
+        return
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     body |= {"detail": detail, "reason": reason or HTTPStatus(status).phrase.replace(" ", "")}
     body |= {"hint": hint} if hint else {}
@@ -79,7 +86,9 @@ async def on_reconciler_error(_req: Request, resp: Response, error: ReconcilerEr
         resp.set_header("Retry-After", str(max(1, round(error.retry_after))))
     elif status == 503:
         resp.set_header("Retry-After", "1")
-    problem(resp, status, detail, reason=getattr(error, "reason", ""), hint=error.hint, **more)
+    # The client makes the same error of it, with the exit code of the command.
+    reason = getattr(error, "reason", "") or type(error).__name__.removesuffix("Error")
+    problem(resp, status, detail, reason=reason, hint=error.hint, **more)
 
 
 async def on_http_error(_req: Request, resp: Response, error: falcon.HTTPError, _params: Any) -> None:

@@ -1,0 +1,1 @@
+"""What every resource does alike: bodies, media types, versions, selectors, pages, waiting, repetition."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from reconciler import belongings
 from reconciler.engine import Engine, Look, Progress
 from reconciler.errors import ReconcilerError, StalePlanError, UsageError
 from reconciler.model.domain import ObservedDomain
@@ -22,6 +23,7 @@ from reconciler.model.status import Event
 from reconciler.observed.snapshots import read_snapshots
 from reconciler.observed.volume_snapshots import read_volume_snapshots
 from reconciler.planner import one_off, volume_acts
+from reconciler.planner.lent.expand import WITH_HOLDER
 from reconciler.planner.volume_acts import is_volume
 from reconciler.store.base import Store
 
@@ -76,13 +78,18 @@ class Desk:
             message = f"no daemon took it for {waited / 60:.0f} minutes, so it was not done; ask again"
             return RequestOutcome(RequestState.FAILED, message, 1)
         try:
-            look = self._look(record.request.vm)
-            part = plan_act(look, record.request, record.by)
-            tick = self._engine.carry_out_part(look, part, one_off=True, on_progress=on_progress)
+            results = self._carry_out(record, on_progress)
         except ReconcilerError as error:
             message = f"{error.message} ({error.hint})" if error.hint else error.message
             return RequestOutcome(RequestState.FAILED, message, error.exit_code)
-        return outcome_of(tick.results)
+        return outcome_of(results)
+
+    def _carry_out(self, record: RequestRecord, on_progress: Progress) -> tuple[ActionResult, ...]:
+        if record.request.act in belongings.ACTS:
+            return belongings.serve(self._engine, record.request, on_progress)
+        look = self._look(record.request.vm)
+        part = plan_act(look, record.request, record.by)
+        return self._engine.carry_out_part(look, part, one_off=True, on_progress=on_progress).results
 
     def _look(self, vm: str) -> Look:
         """A look that reads the machine's host anew: events tell of most changes, but not at once."""
@@ -207,7 +214,8 @@ def _require_free(look: Look, vm: str, domain: ObservedDomain) -> None:
             hint="reconciler plan tells which names",
         )
     blocked = look.survey.blocked.get(vm)
-    if blocked is not None:
+    # What the loop leaves alone for the sake of its holder, the holder may act on.
+    if blocked is not None and blocked.reason not in WITH_HOLDER:
         raise _left_alone(vm, f"{blocked.reason}: {blocked.message}")
 
 

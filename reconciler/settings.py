@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")
@@ -48,6 +48,9 @@ class Environment:
         watchdog_usec: ``WATCHDOG_USEC`` of systemd, microseconds, or None. See sd_watchdog_enabled(3).
         no_color: ``NO_COLOR`` is set and not empty. See https://no-color.org.
         reads_inventory: We run below an Ansible that reads our own hosts: see `READS_INVENTORY`.
+        server: ``RECONCILER_SERVER``, the API that commands ask instead of working here, or None.
+        token: ``RECONCILER_TOKEN``, who we are there, or None.
+        token_file: ``$XDG_CONFIG_HOME/reconciler/token``, where the token is otherwise.
     """
 
     config: Path | None
@@ -56,6 +59,9 @@ class Environment:
     watchdog_usec: int | None
     no_color: bool
     reads_inventory: bool = False
+    server: str | None = None
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
 
 
 def environment() -> Environment:
@@ -69,6 +75,9 @@ def environment() -> Environment:
         watchdog_usec=int(watchdog) if watchdog.isdigit() else None,
         no_color=bool(os.environ.get("NO_COLOR")),
         reads_inventory=bool(os.environ.get(READS_INVENTORY)),
+        server=os.environ.get("RECONCILER_SERVER") or None,
+        token=os.environ.get("RECONCILER_TOKEN") or None,
+        token_file=_config_home() / "reconciler" / "token",
     )
 
 
@@ -97,3 +106,8 @@ def _state_dir() -> Path:
         return Path("/var/lib/reconciler")
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "reconciler"
+
+
+def _config_home() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return Path(home) if home else Path.home() / ".config"

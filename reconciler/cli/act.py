@@ -15,20 +15,24 @@ from typing import Any, TypeVar
 
 import click
 
+from reconciler.cli import remote_act
 from reconciler.cli.app import App, output_option, print_json
 from reconciler.cli.apply import BLOCKED, FAILED, outcome_counts, result_json
 from reconciler.cli.ask import asker, wait_for
 from reconciler.cli.plan import show_plan
 from reconciler.cli.progress import Reporter
+from reconciler.cli.remote import Remote
+from reconciler.cli.remote_change import RemoteDraft
 from reconciler.desired.draft import Draft
 from reconciler.engine import Engine, Tick
 from reconciler.errors import BusyError, ReconcilerError, StalePlanError, UsageError
+from reconciler.model.desired import DesiredState
 from reconciler.model.plan import ActionResult, Outcome, Plan
 from reconciler.model.request import Request, RequestState
 from reconciler.model.status import Event
 from reconciler.planner.one_off import only, refusal
 from reconciler.planner.stale import difference
-from reconciler.requests import agreed, daemon_holds, plan_act
+from reconciler.requests import DAEMON, agreed, daemon_holds, plan_act
 
 Changes = dict[tuple[str | int, ...], object]
 """Fields of an object and what they shall be; see `reconciler.desired.edit`."""
@@ -99,8 +103,22 @@ class Change:
 
     vm: str
     message: str
-    draft: Draft
+    draft: Draft | RemoteDraft
     notes: list[str] = field(default_factory=list)
+
+
+def draft_of(app: App) -> Draft | RemoteDraft:
+    """A change of the desired state, here or behind the server."""
+    return RemoteDraft(app.remote) if app.remote is not None else app.draft()
+
+
+def desired(app: App, vm: str) -> DesiredState:
+    """The desired state, of which a server tells only this machine and what it may refer to.
+
+    Raises:
+        UsageError: There is no such machine behind the server.
+    """
+    return app.remote.desired(vm) if app.remote is not None else app.source.read()
 
 
 def machine_file(app: App, vm: str) -> str:
@@ -118,6 +136,8 @@ def origin(app: App, key: str) -> str:
     Raises:
         UsageError: It is not desired.
     """
+    if app.remote is not None:
+        return ""  # only the server knows, and need not be told
     found = app.source.read().origins.get(key)
     if found is None:
         kind, _, name = key.partition("/")
@@ -133,7 +153,7 @@ def edited(app: App, vm: str, changes: Changes, message: str) -> Change:
         UsageError: It is not desired.
         DesiredStateError: It cannot be edited where it stands.
     """
-    draft = app.draft()
+    draft = draft_of(app)
     draft.edit(machine_file(app, vm), f"VirtualMachine/{vm}", changes)
     return Change(vm, message, draft)
 
@@ -143,18 +163,21 @@ def change(app: App, manner: Manner, wanted: Change) -> int:
     manner.check()
     for note in wanted.notes:
         click.echo(f"note: {note}", err=True)
+    draft = wanted.draft
+    if isinstance(draft, RemoteDraft):
+        return _left_to_the_server(app, manner, wanted, draft)
     if not manner.apply:
-        wanted.draft.source().read()  # what is not valid is not saved
+        draft.source().read()  # what is not valid is not saved
         return _saved_only(app, manner, wanted, _save(app, manner, wanted))
     if daemon_holds(app.store):
-        return _left_to_the_daemon(app, manner, wanted)
+        return _left_to_the_daemon(app, manner, wanted, draft)
     with (
         _held(app, wanted.message, "with --no-apply only the desired state is changed"),
         app.engine() as engine,
     ):
         engine.recover()
         app.store.clear_retries([wanted.vm])  # who says it anew does not want to wait
-        planned = Engine(replace(engine.rooms, source=wanted.draft.source()), app.state_dir).look()
+        planned = Engine(replace(engine.rooms, source=draft.source()), app.state_dir).look()
         part = only(planned.plan, wanted.vm)
         _require_possible(part, wanted.vm)
         if not _agreed(app, manner, part, saves=not wanted.draft.changes_nothing):
@@ -173,16 +196,29 @@ def change(app: App, manner: Manner, wanted: Change) -> int:
         return _told(engine, manner, wanted.vm, tick, saved)
 
 
-def _left_to_the_daemon(app: App, manner: Manner, wanted: Change) -> int:
+def _left_to_the_daemon(app: App, manner: Manner, wanted: Change, draft: Draft) -> int:
     """Show what the change will do, ask, and save it: the daemon looks at the desired state all the time."""
     with app.engine() as engine:
-        planned = Engine(replace(engine.rooms, source=wanted.draft.source()), app.state_dir).look()
+        planned = Engine(replace(engine.rooms, source=draft.source()), app.state_dir).look()
         part = only(planned.plan, wanted.vm)
         _require_possible(part, wanted.vm)
         if not _agreed(app, manner, part, saves=not wanted.draft.changes_nothing):
             return FAILED
         app.store.clear_retries([wanted.vm])  # who says it anew does not want to wait
     return _saved_only(app, manner, wanted, _save(app, manner, wanted))
+
+
+def _left_to_the_server(app: App, manner: Manner, wanted: Change, draft: RemoteDraft) -> int:
+    """Show what the change will do there, ask, and write it: the daemon there does the rest."""
+    if manner.apply and not draft.changes_nothing:
+        part = remote_act.plan_change(draft, wanted.vm)
+        _require_possible(part, wanted.vm)
+        if not _agreed(app, manner, part, saves=True):
+            return FAILED
+    saved = "" if draft.changes_nothing else draft.save(wanted.message, manner.author)
+    if saved and manner.output == "text":
+        click.echo(f"Saved: {saved}", err=True)
+    return _tell_saved(manner, wanted.vm, saved, f"{DAEMON} carries it out")
 
 
 def act(app: App, manner: Manner, request: Request) -> int:
@@ -194,6 +230,8 @@ def act(app: App, manner: Manner, request: Request) -> int:
         request: What.
     """
     manner.check()
+    if app.remote is not None:
+        return _asked_there(app, app.remote, manner, request)
     if daemon_holds(app.store):
         return _asked(app, manner, request)
     with _held(app, request.words, "say it again: it is asked then"), app.engine() as engine:
@@ -229,7 +267,24 @@ def _asked(app: App, manner: Manner, request: Request) -> int:
     return record.code
 
 
-def _asked_only(manner: Manner, vm: str, number: int) -> None:
+def _asked_there(app: App, remote: Remote, manner: Manner, request: Request) -> int:
+    """Likewise behind a server."""
+    if not _agreed(app, manner, remote_act.plan_act(remote, request)):
+        return FAILED
+    operation = remote_act.ask(remote, request)
+    if not manner.wait:
+        _asked_only(manner, request.vm, operation.id)
+        return 0
+    operation = remote.carried_out(operation)
+    results = remote_act.results_of(operation)
+    if not results:
+        operation.check()
+    told: dict[str, object] = {"vm": request.vm, "saved": None, "request": operation.id}
+    _show(manner, told, results, remote_act.remaining(remote, request.vm))
+    return operation.code
+
+
+def _asked_only(manner: Manner, vm: str, number: int | str) -> None:
     if manner.output == "json":
         print_json({"vm": vm, "saved": None, "request": number, "results": []})
     else:
@@ -289,13 +344,17 @@ def _save(app: App, manner: Manner, wanted: Change) -> str:
 
 
 def _saved_only(app: App, manner: Manner, wanted: Change, saved: str) -> int:
+    busy = app.store.holder()
+    who = f"{busy.purpose} carries it out" if busy else "`reconciler apply` or the daemon carries it out"
+    return _tell_saved(manner, wanted.vm, saved, who)
+
+
+def _tell_saved(manner: Manner, vm: str, saved: str, who: str) -> int:
     if manner.output == "json":
-        print_json({"vm": wanted.vm, "saved": saved or None, "results": []})
+        print_json({"vm": vm, "saved": saved or None, "results": []})
     elif not saved:
-        click.echo(f"{wanted.vm} is desired like that already.")
+        click.echo(f"{vm} is desired like that already.")
     else:
-        busy = app.store.holder()
-        who = f"{busy.purpose} carries it out" if busy else "`reconciler apply` or the daemon carries it out"
         click.echo(f"Nothing was done on a host: {who}.")
     return 0
 

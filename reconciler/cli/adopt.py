@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import click
 
-from reconciler import bookkeeping
+from reconciler.belongings import adopting, carry_out, forgetting, marking, require_done
 from reconciler.cli.app import App, options
 from reconciler.cli.completion import complete_machine
-from reconciler.cli.get import domains_by_name
 from reconciler.cli.progress import Reporter
+from reconciler.cli.remote import Remote
+from reconciler.cli.server import remotely
 from reconciler.desired.writer import to_yaml
-from reconciler.engine import Engine, Look
-from reconciler.errors import ReconcilerError, UsageError
-from reconciler.model.domain import ObservedDomain
-from reconciler.model.plan import Outcome, Plan
-from reconciler.planner import Adoption, Place
-from reconciler.planner import adopt as plan_adoption
-from reconciler.planner import forget as plan_forgetting
+from reconciler.engine import Engine
+from reconciler.errors import UsageError
+from reconciler.planner import Adoption
 
 
 @click.command(
@@ -36,18 +32,20 @@ Examples:
 )
 @click.option("--dry-run", is_flag=True, help="Print the YAML; write and mark nothing.")
 @options
+@remotely
 def adopt(app: App, domain: str, out: Path | None, dry_run: bool) -> None:
     """Take over a domain that exists: write its YAML and mark it. Nothing is restarted or changed.
 
     From a git source the YAML has to be committed before the domain is marked: a marked domain that
     nobody desires would be deleted. Run the same command again after the commit.
     """
+    if app.remote is not None:
+        _adopt_there(app.remote, domain, out, dry_run=dry_run)
+        return
     with app.engine() as engine:
         look = engine.look()
-        found = _find(look, domain)
-        adoption = plan_adoption(
-            found, Place(look.hosts[found.host], look.fleet[found.host]), app.loaded.config.owner
-        )
+        owner = app.loaded.config.owner
+        adoption = adopting(look, domain, owner)
         for note in adoption.notes:
             click.echo(f"note: {note}", err=True)
         text = to_yaml(adoption.vm)
@@ -58,50 +56,42 @@ def adopt(app: App, domain: str, out: Path | None, dry_run: bool) -> None:
             path = out or _file_for(app, adoption.vm.name)
             _write_new(path, text)
             click.echo(f"wrote {path}")
-        _mark(engine, adoption)
+        _mark(engine, domain, adoption, owner)
     click.echo(f"{domain} is now the machine {adoption.vm.name}; nothing about it changed.")
 
 
-def _mark(engine: Engine, adoption: Adoption) -> None:
-    """Mark the domain, once the desired state holds its machine."""
-    name = adoption.vm.name
-    look = engine.look()
-    if name not in look.desired.machines:
-        raise UsageError(
-            f"{name} is not in the desired state at {look.desired.revision[:12]} yet: "
-            "its domain was not marked",
-            hint="commit the file, then run the same command again",
+def _adopt_there(remote: Remote, domain: str, out: Path | None, *, dry_run: bool) -> None:
+    """Likewise behind a server, which writes the manifest into its own source."""
+    if out is not None:
+        raise UsageError("--out is for a source here: a server chooses the file itself")
+    found = remote.view("adoption", domain)
+    for note in found["notes"]:
+        click.echo(f"note: {note}", err=True)
+    if dry_run:
+        click.echo(found["yaml"], nl=False)
+        return
+    name = found["manifest"]["metadata"]["name"]
+    if not found["declared"]:
+        saved = remote.client.create(
+            "virtualmachines", found["manifest"], message=f"reconciler adopt {domain}"
         )
-    if look.desired.machines[name] != adoption.vm:
+        click.echo(f"saved {name} as {saved.revision[:12]}")
+    elif not found["same"]:
         click.echo(f"note: {name} is declared otherwise than it is: the next plan will change it", err=True)
-    _carry_out(engine, look, adoption.plan)
+    remote.own("adopt", domain)
+    click.echo(f"{domain} is now the machine {name}; nothing about it changed.")
 
 
-def _carry_out(engine: Engine, look: Look, plan: Plan) -> None:
-    pusher = engine.rooms.pusher
-    results = pusher.push(plan, look.hosts, look.fleet, look.desired.templates, Reporter(len(plan.actions)))
-    for result in results:
-        if result.outcome in (Outcome.FAILED, Outcome.SKIPPED):
-            raise ReconcilerError(f"{result.id} on {result.host}: {result.message}")
-    engine.rooms.store.add_events(bookkeeping.events_of(plan, results, time.time()))
-
-
-def _find(look: Look, domain: str) -> ObservedDomain:
-    host, slash, name = domain.partition("/")
-    if not slash:
-        raise UsageError(f"{domain!r} is not HOST/DOMAIN", hint="see: reconciler get hosts -o json")
-    if host not in look.fleet:
-        raise UsageError(f"the inventory has no host {host!r}", hint="see: reconciler get hosts")
-    if not look.fleet[host].known:
-        raise ReconcilerError(
-            f"host {host} does not answer: {look.fleet[host].message}", hint=f"reconciler doctor {host}"
+def _mark(engine: Engine, domain: str, adoption: Adoption, owner: str) -> None:
+    """Mark the domain, once the desired state holds its machine."""
+    look = engine.look()
+    plan = marking(look, domain, owner)
+    if look.desired.machines[adoption.vm.name] != adoption.vm:
+        click.echo(
+            f"note: {adoption.vm.name} is declared otherwise than it is: the next plan will change it",
+            err=True,
         )
-    for found in look.fleet[host].domains.values():
-        if name in (found.name, found.uuid):
-            return found
-    raise UsageError(
-        f"host {host} has no domain {name!r}", hint=f"virsh -c '{look.hosts[host].uri}' list --all"
-    )
+    require_done(carry_out(engine, look, plan, Reporter(len(plan.actions))))
 
 
 def _file_for(app: App, name: str) -> Path:
@@ -127,20 +117,22 @@ Example:
 )
 @click.argument("machine", metavar="VM|HOST/DOMAIN", shell_complete=complete_machine)
 @options
+@remotely
 def forget(app: App, machine: str) -> None:
     """Let go of a machine: its domain stays as it is, and is nobody's.
 
     Then remove it from the desired state: until that is done it is blocked, as its name is taken.
     """
+    if app.remote is not None:
+        for one in app.remote.own("forget", machine).results:
+            name = machine.partition("/")[2] or machine
+            click.echo(f"{one['host']}/{name} is no longer ours; nothing about it changed.")
+        click.echo("Now remove its manifest, if there is one.")
+        return
     with app.engine() as engine:
         look = engine.look()
-        found = _find(look, machine) if "/" in machine else domains_by_name(look).get(machine)
-        if found is None:
-            raise UsageError(
-                f"no domain carries the mark of a machine {machine!r}", hint="see: reconciler get vms"
-            )
-        name = found.applied.name if found.applied else machine
-        _carry_out(engine, look, plan_forgetting(found))
+        name, found, plan = forgetting(look, machine)
+        require_done(carry_out(engine, look, plan, Reporter(len(plan.actions))))
         engine.rooms.store.delete_records([name])
     origin = look.desired.origins.get(f"VirtualMachine/{name}")
     click.echo(f"{found.host}/{found.name} is no longer ours; nothing about it changed.")

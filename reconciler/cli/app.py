@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 from pydantic import ValidationError
 
 from reconciler.allocator import make_allocator
 from reconciler.cli.playbooks import MachinePlaybooks
+from reconciler.cli.remote import Remote, connect
 from reconciler.cli.server import Server, chosen, server_options, token
 from reconciler.desired.config import LoadedConfig, load_config
 from reconciler.desired.draft import Draft
@@ -23,7 +24,7 @@ from reconciler.desired.inventory import Inventory
 from reconciler.desired.last_good import LastGood
 from reconciler.desired.source import Source, open_source
 from reconciler.engine import Engine, Rooms
-from reconciler.errors import UsageError
+from reconciler.errors import NotFoundError, UsageError
 from reconciler.external import run_program
 from reconciler.model.config import DaemonConfig, HooksConfig, SourceConfig
 from reconciler.model.host import Host
@@ -36,9 +37,7 @@ from reconciler.secrets import SecretReader
 from reconciler.settings import Environment, data_dir, environment
 from reconciler.store.base import Store
 from reconciler.store.sql import open_store
-
-if TYPE_CHECKING:
-    from reconciler.cli.remote import Remote
+from reconciler.views import tables
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,8 +61,6 @@ class App:
         """The server that the command is about, or None: it is about this machine's installation."""
         if self.server is None:
             return None
-        from reconciler.cli.remote import connect  # noqa: PLC0415 - few commands need an HTTP client
-
         return connect(self.server, token(self.server, self.environment))
 
     @functools.cached_property
@@ -263,7 +260,11 @@ def options(command: Command) -> Command:
             around,
             chosen(ctx.command_path, command, given, around),
         )
-        return command(ctx.obj, **arguments)
+        try:
+            return command(ctx.obj, **arguments)
+        except NotFoundError as error:
+            # What is not there is a mistake of the command line, here or behind a server.
+            raise UsageError(error.message, hint=error.hint) from error
 
     return cast("Command", functools.update_wrapper(wrapper, command))
 
@@ -288,3 +289,7 @@ def print_json(value: Any) -> None:
 def plural(count: int, one: str, many: str) -> str:
     """``1 machine is`` or ``3 machines are``."""
     return f"{count} {one if count == 1 else many}"
+
+
+table = tables.table
+"""Columns of text; see there."""

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli import remote_act
 from reconciler.cli.app import App, options, output_option, plural, print_json
 from reconciler.cli.plan import read_plan, show_plan
 from reconciler.cli.progress import Reporter
+from reconciler.cli.remote import Remote
+from reconciler.cli.remote import check_limits as check_limits_there
+from reconciler.cli.server import remotely
 from reconciler.cli.wait import wait_until_ready
 from reconciler.engine import Engine, Look, Tick
 from reconciler.errors import UsageError
 from reconciler.model.placement import is_machine
-from reconciler.model.plan import ActionResult, Outcome
+from reconciler.model.plan import ActionResult, Blocked, Outcome, Plan
 from reconciler.planner import check_limits
 
 FAILED = 1
@@ -42,6 +46,7 @@ Examples:
 )
 @output_option
 @options
+@remotely
 def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, wait: bool, output: str) -> int:
     """Show the plan, ask, and carry it out.
 
@@ -51,6 +56,10 @@ def apply(app: App, plan_file: Path | None, yes: bool, allow_deletions: bool, wa
     """
     if output == "json" and not yes and plan_file is None:
         raise UsageError("-o json asks no question: give --yes, or the file of a saved plan")
+    if app.remote is not None:
+        if plan_file is not None:
+            raise UsageError("a saved plan is applied only on the machine of the installation itself")
+        return _apply_there(app, app.remote, yes=yes, wait=wait, output=output, limited=not allow_deletions)
     with app.store.hold("reconciler apply"), app.engine(guests=wait) as engine:
         engine.recover()
         if plan_file is not None:
@@ -99,7 +108,7 @@ def _finish(tick: Tick, after: Tick, output: str, unready: Mapping[str, str]) ->
             {
                 "revision": tick.look.plan.revision,
                 **counts,
-                "blocked": [{"vm": b.vm, "reason": b.reason, "message": b.message} for b in blocked],
+                "blocked": _blocked_json(blocked),
                 "remaining": left,
                 "notReady": dict(unready),
                 "results": [result_json(result) for result in tick.results],
@@ -121,6 +130,43 @@ def _finish(tick: Tick, after: Tick, output: str, unready: Mapping[str, str]) ->
         words = ("machine is", "machines are") if machines else ("object is", "objects are")
         click.echo(f"{plural(len(blocked), *words)} blocked; see: reconciler plan")
     return code
+
+
+def _apply_there(app: App, remote: Remote, *, yes: bool, wait: bool, output: str, limited: bool) -> int:
+    """Show what the server's daemon would do, ask, and have it look and act now."""
+    if not limited:
+        raise UsageError(
+            "--allow-deletions works only on the machine of the installation itself",
+            hint="or raise limits in its reconciler.yaml",
+        )
+    planned = remote.plan()
+    if output == "text":
+        show_plan(app, planned, output)
+    check_limits_there(planned)
+    if planned.empty and not wait:
+        return _finish_there(planned, planned, output, {})
+    if not yes and not planned.empty and not _agreed():
+        click.echo("Nothing was done.")
+        raise click.exceptions.Exit(1)
+    done = remote.carried_out(remote.client.apply()).check()
+    if output == "text":
+        click.echo(f"\n{done.message}")
+    unready = remote_act.wait_until_ready(remote, planned) if wait else {}
+    return _finish_there(planned, remote.plan(), output, unready)
+
+
+def _finish_there(planned: Plan, after: Plan, output: str, unready: Mapping[str, str]) -> int:
+    blocked = [refusal for refusal in after.blocked if not refusal.waits]
+    if output == "json":
+        told = {"revision": planned.revision, "blocked": _blocked_json(blocked)}
+        print_json({**told, "remaining": len(after.actions), "notReady": dict(unready)})
+    for vm, why in sorted(unready.items()):
+        click.echo(click.style(f"not ready: {vm}: {why}", fg="red"), err=True)
+    return FAILED if unready else BLOCKED if blocked else 0
+
+
+def _blocked_json(blocked: Iterable[Blocked]) -> list[dict[str, str]]:
+    return [{"vm": one.vm, "reason": one.reason, "message": one.message} for one in blocked]
 
 
 def outcome_counts(results: Iterable[ActionResult]) -> dict[str, int]:

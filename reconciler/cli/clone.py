@@ -10,9 +10,10 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from reconciler.cli.act import Change, Manner, change, edits, machine_file
+from reconciler.cli.act import Change, Manner, change, desired, draft_of, edits, machine_file
 from reconciler.cli.app import App, options
 from reconciler.cli.completion import complete_host, complete_machine
+from reconciler.cli.server import remotely
 from reconciler.errors import UsageError
 from reconciler.model.desired import DesiredState
 from reconciler.model.guest import CloudInit
@@ -33,13 +34,14 @@ Examples:
 @click.option("--halted", is_flag=True, help="Leave the copy off.")
 @edits
 @options
+@remotely
 def clone(app: App, machine: str, new: str, host: str | None, halted: bool, **manner: Any) -> int:
     """Write the manifest of a machine NEW that begins as a full copy of VM, and make it.
 
     VM has to be shut off, for its disks are copied, on its own host. NEW has MAC addresses of its own and no
     fixed address; what its guest keeps on its disks (host keys, a machine id) it shares with VM.
     """
-    state = app.source.read()
+    state = desired(app, machine)
     found = state.machines.get(machine)
     if found is None:
         raise UsageError(f"no machine {machine!r} is desired", hint="see: reconciler get vms")
@@ -51,7 +53,7 @@ def clone(app: App, machine: str, new: str, host: str | None, halted: bool, **ma
     copy = copy_of(found, new, host, halted=halted)
     folder = PurePosixPath(machine_file(app, machine)).parent
     file = str(folder / (re.sub(r"[^A-Za-z0-9._-]", "-", new) + ".yaml"))
-    wanted = Change(new, f"reconciler clone {machine} {new}", app.draft(), list(_notes(state, found)))
+    wanted = Change(new, f"reconciler clone {machine} {new}", draft_of(app), list(_notes(state, found)))
     wanted.draft.add(file, copy)
     return change(
         app, Manner(manner["yes"], manner["output"], not manner["no_apply"], manner["author"]), wanted

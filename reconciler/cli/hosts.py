@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
+from reconciler import operators
 from reconciler.cli.app import App, options
 from reconciler.cli.completion import complete_host
+from reconciler.cli.server import remotely
 from reconciler.errors import UsageError
-from reconciler.model.host import HostStatus
-from reconciler.model.placement import Phase
-from reconciler.model.status import Event
 from reconciler.observed.fleet import Observer
 
 _SEE_HOSTS = "see: reconciler get hosts"
@@ -34,23 +31,16 @@ Example:
 )
 @click.argument("host", shell_complete=complete_host)
 @options
+@remotely
 def assume_empty(app: App, host: str) -> None:
     """HOST never carried a machine of ours: it no longer holds up new machines."""
+    if app.remote is not None:
+        click.echo(app.remote.vouch(host, "assume-empty"))
+        return
     if host not in app.hosts():
         raise UsageError(f"{host!r} is not in the inventory", hint=_SEE_HOSTS)
     _refuse_living(app, host)
-    held = _machines(app, host)
-    if held:
-        raise UsageError(
-            f"{host} carries {_some(held)} on record: it is not empty",
-            hint=f"if it is off for good: reconciler hosts declare-dead {host}",
-        )
-    now = time.time()
-    app.store.assume_empty(host, now)
-    app.store.add_events(
-        [Event(now, "HostAssumedEmpty", "an operator says that it carries none of our machines", host=host)]
-    )
-    click.echo(f"{host} is taken to be empty until it answers.")
+    click.echo(operators.assume_empty(app.store, host))
 
 
 @hosts.command(
@@ -62,42 +52,36 @@ Example:
 @click.argument("host", shell_complete=complete_host)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @options
+@remotely
 def declare_dead(app: App, host: str, yes: bool) -> None:
     """HOST is off and stays off: its machines may be started elsewhere.
 
     Be sure that it is without power or cut off from its storage. If it still runs, its machines will
     exist twice.
     """
-    held = _machines(app, host)
-    if host not in app.hosts() and not held:
-        raise UsageError(f"{host!r} is neither in the inventory nor on record", hint=_SEE_HOSTS)
-    _refuse_living(app, host)
-    told = "nothing is on record there"
-    if held:
-        told = f"{_some(held)} may start elsewhere, from a fresh disk"
+    if app.remote is not None:
+        told = app.remote.consequence(host)
+    else:
+        if host not in app.hosts() and not operators.machines_on(app.store, host):
+            raise UsageError(f"{host!r} is neither in the inventory nor on record", hint=_SEE_HOSTS)
+        _refuse_living(app, host)
+        told = operators.consequence(app.store, host)
     if not yes and not click.confirm(f"{told}. Is {host} surely off?"):
         click.echo("Nothing was done.")
         raise click.exceptions.Exit(1)
-    now = time.time()
-    app.store.declare_dead(host, now)
-    message = "an operator says that it is off for good"
-    app.store.add_events([Event(now, "HostDeclaredDead", message, host=host, warning=True)])
-    click.echo(f"{host} is taken to be dead until it answers; {told}.")
+    if app.remote is not None:
+        click.echo(app.remote.vouch(host, "declare-dead"))
+    else:
+        click.echo(operators.declare_dead(app.store, host))
 
 
 @hosts.command("withdraw")
 @click.argument("host", shell_complete=complete_host)
 @options
+@remotely
 def withdraw(app: App, host: str) -> None:
     """Take back what was vouched for HOST."""
-    app.store.withdraw(host)
-    click.echo(f"Nothing is vouched for {host} any more.")
-
-
-def _machines(app: App, host: str) -> list[str]:
-    """Machines that are on record as running on a host, or about to."""
-    living = (Phase.PLACED, Phase.INTENDED)
-    return sorted(r.vm for r in app.store.records().values() if r.host == host and r.phase in living)
+    click.echo(app.remote.vouch(host, "withdraw") if app.remote else operators.withdraw(app.store, host))
 
 
 def _refuse_living(app: App, host: str) -> None:
@@ -110,16 +94,4 @@ def _refuse_living(app: App, host: str) -> None:
         seen = observer.observe({host: described})[host]
     finally:
         observer.close()
-    if seen.known:
-        raise UsageError(f"{host} answers: there is nothing to vouch for")
-    # A host without power may answer nothing at all, or too late; whatever else it says, it says it alive.
-    if seen.status not in (HostStatus.UNREACHABLE, HostStatus.SLOW):
-        raise UsageError(
-            f"{host} is alive, it just cannot be used ({seen.status}): {seen.message}",
-            hint=f"mend it, see: reconciler doctor {host}; or cut its power first",
-        )
-
-
-def _some(machines: list[str]) -> str:
-    shown = ", ".join(machines[:5])
-    return f"{shown} and {len(machines) - 5} more" if len(machines) > 5 else shown
+    operators.refuse_living(host, seen.status, seen.message)

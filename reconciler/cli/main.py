@@ -13,6 +13,7 @@ import click
 
 from reconciler import __version__
 from reconciler.cli.adopt import adopt, forget
+from reconciler.cli.api import api
 from reconciler.cli.apply import apply
 from reconciler.cli.clone import clone
 from reconciler.cli.completion import completion
@@ -24,6 +25,8 @@ from reconciler.cli.hosts import hosts
 from reconciler.cli.import_ import import_
 from reconciler.cli.inventory import inventory
 from reconciler.cli.lab import lab
+from reconciler.cli.leases import checkin, checkout, extend, leases
+from reconciler.cli.machine_pools import get_machine_pools  # noqa: F401  (it adds itself to `get`)
 from reconciler.cli.networks import get_networks  # noqa: F401  (it adds itself to `get`)
 from reconciler.cli.plan import plan, render
 from reconciler.cli.power import restart, start, stop
@@ -33,6 +36,7 @@ from reconciler.cli.run import run
 from reconciler.cli.schema import schema
 from reconciler.cli.snapshot import delete_snapshot, restore, snapshot, snapshots
 from reconciler.cli.storage import discard
+from reconciler.cli.token import audit, token
 from reconciler.cli.validate import validate
 from reconciler.errors import ReconcilerError
 from reconciler.settings import environment
@@ -103,13 +107,15 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(doctor, validate, plan, apply, run),
+    *(doctor, validate, plan, apply, run, api),
     *(get, describe, explain, events),
     *(adopt, forget, retry, hosts, discard),
     *(import_, inventory),
     *(start, stop, restart),
     *(snapshot, snapshots, restore, delete_snapshot),
     *(resize, clone, console),
+    *(checkout, checkin, extend, leases),
+    *(token, audit),
     *(render, schema, lab, completion),
 )
 for command in _COMMANDS:

@@ -9,6 +9,9 @@ import click
 
 from reconciler.cli.app import App, options, output_option
 from reconciler.cli.plan_view import plan_lines
+from reconciler.cli.remote import check_limits as check_limits_there
+from reconciler.cli.server import remotely
+from reconciler.engine import Look
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.plan import PLAN_JSON, Plan
 from reconciler.planner import check_limits
@@ -38,29 +41,41 @@ Examples:
 )
 @output_option
 @options
+@remotely
 def plan(app: App, out: Path | None, detailed_exitcode: bool, allow_deletions: bool, output: str) -> int:
     """Show what `apply` would do.
 
     Reads the desired state and every host, places new machines, and touches nothing.
     """
     try:
-        with app.engine() as engine:
-            look = engine.look()
-        show_plan(app, look.plan, output)
+        made, look = _made(app)
+        show_plan(app, made, output)
         if out is not None:
-            out.write_bytes(PLAN_JSON.dump_json(look.plan, indent=2) + b"\n")
+            out.write_bytes(PLAN_JSON.dump_json(made, indent=2) + b"\n")
             click.echo(
                 f"\nSaved to {out}; apply exactly this with: reconciler apply {shlex.quote(str(out))}",
                 err=True,
             )
-        check_limits(look.plan, look.survey, app.loaded.config.limits, allow_deletions)
+        if look is not None:
+            check_limits(look.plan, look.survey, app.loaded.config.limits, allow_deletions)
+        elif not allow_deletions:
+            check_limits_there(made)
     except ReconcilerError as error:
         if detailed_exitcode:
             error.exit_code = 1  # type: ignore[misc]  # this one error, not its class
         raise
     if not detailed_exitcode:
         return 0
-    return 1 if any(not refusal.waits for refusal in look.plan.blocked) else 0 if look.plan.empty else CHANGES
+    return 1 if any(not refusal.waits for refusal in made.blocked) else 0 if made.empty else CHANGES
+
+
+def _made(app: App) -> tuple[Plan, Look | None]:
+    """The plan, and the look that it was made from, if that was here."""
+    if app.remote is not None:
+        return app.remote.plan(), None
+    with app.engine() as engine:
+        look = engine.look()
+    return look.plan, look
 
 
 def show_plan(app: App, made: Plan, output: str) -> None:

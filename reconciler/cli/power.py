@@ -7,6 +7,7 @@ import click
 from reconciler.cli.act import Changes, Manner, act, asks, change, edited, edits, may_be_asked
 from reconciler.cli.app import App, options
 from reconciler.cli.completion import complete_machine
+from reconciler.cli.server import remotely
 from reconciler.errors import UsageError
 from reconciler.model.manifest import RunStrategy
 from reconciler.model.request import Act, Request
@@ -24,6 +25,7 @@ Examples:
 @edits
 @may_be_asked
 @options
+@remotely
 def start(  # noqa: PLR0913 - one for each option
     app: App, machine: str, *, yes: bool, output: str, no_apply: bool, author: str | None, no_wait: bool
 ) -> int:
@@ -51,6 +53,7 @@ Examples:
 @edits
 @may_be_asked
 @options
+@remotely
 def stop(  # noqa: PLR0913 - one for each option
     app: App, machine: str, *, yes: bool, output: str, no_apply: bool, author: str | None, no_wait: bool
 ) -> int:
@@ -79,13 +82,14 @@ Examples:
 @asks
 @may_be_asked
 @options
+@remotely
 def restart(app: App, machine: str, force: bool, yes: bool, output: str, no_wait: bool) -> int:
     """Stop a machine and start it again. The desired state stays as it is; an event records it."""
     return act(app, Manner(yes, output, wait=not no_wait), Request(Act.RESTART, machine, force=force))
 
 
 def _strategy(app: App, machine: str) -> RunStrategy:
-    found = app.source.read().machines.get(machine)
+    found = app.remote.machine(machine) if app.remote else app.source.read().machines.get(machine)
     if found is None:
         raise UsageError(f"no machine {machine!r} is desired", hint="see: reconciler get vms")
     return found.spec.run_strategy

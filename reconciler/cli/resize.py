@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from reconciler.cli.act import Change, Changes, Manner, change, edits, origin
+from reconciler.cli.act import Change, Changes, Manner, change, desired, draft_of, edits, origin
 from reconciler.cli.app import App, options
 from reconciler.cli.completion import complete_machine
+from reconciler.cli.server import remotely
 from reconciler.errors import UsageError
 from reconciler.model.desired import DesiredState
 from reconciler.model.manifest import VirtualMachine
@@ -36,6 +37,7 @@ Examples:
 )
 @edits
 @options
+@remotely
 def resize(
     app: App, machine: str, cpus: int | None, memory: str | None, disks: tuple[str, ...], **manner: Any
 ) -> int:
@@ -46,13 +48,13 @@ def resize(
     """
     if cpus is None and memory is None and not disks:
         raise UsageError("say what shall be how large", hint="give --cpus, --memory or --disk NAME=SIZE")
-    state = app.source.read()
+    state = desired(app, machine)
     found = state.machines.get(machine)
     if found is None:
         raise UsageError(f"no machine {machine!r} is desired", hint="see: reconciler get vms")
     words = [f"--cpus {cpus}"] * (cpus is not None) + [f"--memory {memory}"] * (memory is not None)
     message = " ".join([f"reconciler resize {machine}", *words, *(f"--disk {disk}" for disk in disks)])
-    wanted = Change(machine, message, app.draft())
+    wanted = Change(machine, message, draft_of(app))
     fields = {**_cpus(found, cpus), **_memory(found, memory)}
     volumes: dict[str, str | int] = {}
     for name, size in map(_named_size, disks):
@@ -65,7 +67,8 @@ def resize(
         wanted.draft.edit(origin(app, f"VirtualMachine/{machine}"), f"VirtualMachine/{machine}", fields)
     for volume, size in volumes.items():
         wanted.draft.edit(origin(app, f"Volume/{volume}"), f"Volume/{volume}", {("spec", "size"): size})
-    wanted.notes += _notes(state, found, app.loaded.config.owner, fields)
+    owner = "" if app.remote else app.loaded.config.owner  # sizes do not depend on it
+    wanted.notes += _notes(state, found, owner, fields)
     return change(
         app, Manner(manner["yes"], manner["output"], not manner["no_apply"], manner["author"]), wanted
     )

@@ -11,6 +11,7 @@ from reconciler.cli.app import App, options
 from reconciler.daemon import Daemon
 from reconciler.requests import DAEMON
 from reconciler.service import logs
+from reconciler.service.api_metrics import ApiMetrics
 from reconciler.service.metrics import Endpoint, Metrics
 from reconciler.service.notify import Notifier, Watchdog
 from reconciler.service.signals import stop_on_signals
@@ -53,5 +54,10 @@ def run(app: App, period: str | None, log_format: str | None, metrics: str | Non
             waker.wake(signal, urgent=True)
 
         stop = stack.enter_context(stop_on_signals(asked_to_stop))
+        address = app.loaded.config.api.listen
+        if address is not None:
+            from reconciler.cli.serving import serving  # noqa: PLC0415 - only where it is served
+
+            stack.enter_context(serving(app, address, waker.wake, metrics=ApiMetrics(counted.registry)))
         Daemon(engine, waker, notifier, watchdog, counted).run(stop)
     sys.stdout.flush()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
 from click.shell_completion import CompletionItem
 
 from reconciler.cli.act import Manner, act, asks, may_be_asked
-from reconciler.cli.app import App, options, output_option, print_json, table
+from reconciler.cli.app import App, options, output_option
 from reconciler.cli.completion import complete_machine, installation
-from reconciler.cli.get import stamp
+from reconciler.cli.listing import Item, Listing, Row, print_list, seen
+from reconciler.cli.server import remotely
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.envelope import check_identifier
 from reconciler.model.request import Act, Request
-from reconciler.model.snapshot import Snapshot
 from reconciler.requests import known_snapshots
 
 
@@ -43,6 +42,7 @@ Examples:
 @asks
 @may_be_asked
 @options
+@remotely
 def snapshot(app: App, machine: str, name: str | None, yes: bool, output: str, no_wait: bool) -> int:
     """Keep the state of all disks of a machine, and the memory of one that runs, to go back to.
 
@@ -63,29 +63,17 @@ Example:
 @click.argument("machine", metavar="VM|volume/NAME", shell_complete=complete_machine)
 @output_option
 @options
+@remotely
 def snapshots(app: App, machine: str, output: str) -> None:
     """List the snapshots of a machine or volume, oldest first."""
-    with app.engine() as engine:
-        look = engine.look()
-    found = known_snapshots(look, _key(machine))
-    if output == "json":
-        print_json([_as_json(one) for one in found])
-        return
-    if not found:
-        click.echo(f"{machine} has no snapshots")
-        return
-    rows = [
-        (
-            one.name,
-            stamp(one.created),
-            one.state or "-",
-            "yes" if one.memory else "no",
-            "*" if one.current else "",
-        )
-        for one in found
-    ]
-    for line in table(("NAME", "TAKEN", "STATE", "MEMORY", "CURRENT"), rows):
-        click.echo(line)
+    nothing = f"{machine} has no snapshots"
+    headings = ("NAME", "TAKEN", "STATE", "MEMORY", "CURRENT")
+    print_list(seen(app, "snapshots", _key(machine)), Listing(headings, _row, nothing), output)
+
+
+def _row(one: Item) -> Row:
+    memory, current = "yes" if one["memory"] else "no", "*" if one["current"] else ""
+    return (one["name"], one["created"], str(one["state"]), memory, current)
 
 
 @click.command(
@@ -99,6 +87,7 @@ Examples:
 @asks
 @may_be_asked
 @options
+@remotely
 def restore(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
     """Put a machine or a volume back to a snapshot. What was written since then is lost.
 
@@ -119,6 +108,7 @@ Example:
 @asks
 @may_be_asked
 @options
+@remotely
 def delete_snapshot(app: App, machine: str, name: str, yes: bool, output: str, no_wait: bool) -> int:
     """Delete a snapshot. The machine stays as it is."""
     return act(app, Manner(yes, output, wait=not no_wait), Request(Act.DELETE_SNAPSHOT, _key(machine), name))
@@ -139,7 +129,3 @@ def _checked(name: str) -> str:
         return check_identifier(name)
     except ValueError as error:
         raise UsageError(f"{name!r} is no name for a snapshot: {error}") from error
-
-
-def _as_json(one: Snapshot) -> dict[str, object]:
-    return {**asdict(one), "created": stamp(one.created)}

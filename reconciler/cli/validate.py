@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from reconciler.cli.app import App, options, output_option, print_json
+from reconciler.cli.server import remotely
+from reconciler.desired.validation import validation
 from reconciler.errors import DesiredStateError, Problem
-from reconciler.model.desired import DesiredState
 
 
 @click.command(
@@ -19,44 +21,35 @@ Examples:
 )
 @output_option
 @options
+@remotely
 def validate(app: App, output: str) -> int:
     """Check every manifest, and what they say of each other.
 
     Names every mistake with file, line and column. Reads the source only: no host is asked.
     """
-    try:
-        state = app.source.read()
-    except DesiredStateError as error:
-        if output != "json":
-            raise
-        print_json({"valid": False, "problems": _problems(error.problems)})
-        return error.exit_code
+    if output == "text" and app.remote is None:
+        app.source.read()  # an error as every command tells it, with its hint
+    found: dict[str, Any] = app.remote.view("validation") if app.remote else validation(app.source.read)
     if output == "json":
-        print_json({"valid": True, "problems": [], "revision": state.revision, **_counts(state)})
+        print_json(found)
+    elif found["valid"]:
+        click.echo(f"Valid: {_in_words(found)} at {found['revision']}.")
     else:
-        click.echo(f"Valid: {_in_words(state)} at {state.revision}.")
-    return 0
+        raise DesiredStateError([Problem(**one) for one in found["problems"]])
+    return 0 if found["valid"] else DesiredStateError.exit_code
 
 
-def _counts(state: DesiredState) -> dict[str, int]:
-    return {
-        "machines": len(state.machines),
-        "instanceTypes": len(state.instance_types),
-        "images": len(state.images),
-        "storagePools": len(state.pools),
-        "volumes": len(state.volumes),
-        "networks": len(state.networks),
-    }
+_ALWAYS = {"machines": "machine", "instanceTypes": "instance type", "images": "image"}
+_RARELY = {
+    "storagePools": "pool",
+    "volumes": "volume",
+    "networks": "network",
+    "virtualMachinePools": "machine pool",
+}
 
 
-def _in_words(state: DesiredState) -> str:
+def _in_words(counts: Mapping[str, Any]) -> str:
     """``6 machines, 2 instance types, 1 image``; of the rarer kinds only those that are there."""
-    always = ((len(state.machines), "machine"), (len(state.instance_types), "instance type"))
-    rarely = ((len(state.pools), "pool"), (len(state.volumes), "volume"), (len(state.networks), "network"))
-    counts = (*always, (len(state.images), "image"), *(one for one in rarely if one[0]))
-    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
-
-
-def _problems(problems: Sequence[Problem]) -> list[dict[str, object]]:
-    fields = ("file", "line", "column", "path", "message", "object")
-    return [{field: getattr(problem, field) for field in fields} for problem in problems]
+    found = [(counts[key], noun) for key, noun in _ALWAYS.items()]
+    found += [(counts[key], noun) for key, noun in _RARELY.items() if counts.get(key)]
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in found)

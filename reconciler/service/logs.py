@@ -18,7 +18,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-ROOT = "reconciler"
+ROOTS = {"reconciler": logging.INFO, "api": logging.INFO, "uvicorn.error": logging.WARNING}
+"""Whose logs are ours, and from which level on at least."""
+
 _PLAIN = re.compile(r"[^\s=\"'\\]+")
 
 
@@ -28,16 +30,17 @@ def fields(**values: object) -> dict[str, Any]:
 
 
 def set_up(form: Literal["text", "json"], *, stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send our own logs to `stream` (standard error). Other libraries' logs are left alone.
+    """Send our own logs, and the API server's, to `stream` (standard error). Others' are left alone.
 
     Calling it again replaces what it set up before.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    logger = logging.getLogger(ROOT)
-    logger.handlers[:] = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+    for root, least in ROOTS.items():
+        logger = logging.getLogger(root)
+        logger.handlers[:] = [handler]
+        logger.setLevel(max(level, least))
+        logger.propagate = False
 
 
 def printable(text: str) -> str:

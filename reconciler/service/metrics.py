@@ -151,8 +151,12 @@ class Endpoint:
         self._thread.join()
 
 
-def parse_address(address: str) -> tuple[str, int]:
+def parse_address(address: str, purpose: str = "serve metrics on") -> tuple[str, int]:
     """Host and port of ``host:port``; no host means this machine only.
+
+    Args:
+        address: What somebody wrote.
+        purpose: What it is for, for the message.
 
     Raises:
         UsageError: It is something else.
@@ -162,7 +166,7 @@ def parse_address(address: str) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if not separator or not 0 <= number <= 65535 or (":" in host and not bracketed):
         raise UsageError(
-            f"{address!r} is not an address to serve metrics on",
+            f"{address!r} is not an address to {purpose}",
             hint="write for example 127.0.0.1:9177, [::1]:9177 or :9177",
         )
     return (host.strip("[]") or "127.0.0.1"), number

@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 from support.command import Said, call
 
-from reconciler.cli.inventory_view import view
 from reconciler.desired.inventory import Inventory
 from reconciler.model.domain import CONFIG_JSON, DomainConfig
 from reconciler.settings import READS_INVENTORY, bin_dir, data_dir
+from reconciler.views.ansible import view
 
 from .test_view import guest, never
 

@@ -11,16 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.inventory_view import (
-    NO_ADDRESS,
-    UNSAFE,
-    Guest,
-    addresses_of,
-    group_name,
-    host_name,
-    proxy_arguments,
-    view,
-)
 from reconciler.model.domain import (
     AddressSource,
     DomainConfig,
@@ -30,6 +20,16 @@ from reconciler.model.domain import (
     ObservedDomain,
 )
 from reconciler.model.manifest import VirtualMachine
+from reconciler.views.ansible import (
+    NO_ADDRESS,
+    UNSAFE,
+    Guest,
+    addresses_of,
+    group_name,
+    host_name,
+    proxy_arguments,
+    view,
+)
 
 MACS = ("52:54:00:00:00:01", "52:54:00:00:00:02")
 UID = "6a2f41a3-c54c-4cf1-8b3e-0123456789ab"

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from planner_world import OWNER, World, desired_state, uid
 
-from reconciler.cli.storage import _discarding, _volumes, describe_volume
+from reconciler.belongings import discarding
 from reconciler.engine import Look
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model.operations import DiscardVolume
 from reconciler.model.placement import own_volume_name, volume_name
 from reconciler.planner import make_plan, survey
 from reconciler.planner.volumes import volume_uid
+from reconciler.views.storage import describe_volume, volume_rows
 
 FILE = own_volume_name("data", volume_uid(OWNER, "data"), "qcow2")
 DISK = volume_name("db", uid(7), "root", "qcow2")
@@ -35,15 +36,15 @@ def world(*files: str) -> World:
 
 def test_a_kept_volume_and_a_kept_disk_can_be_discarded() -> None:
     for name, key, of in ((FILE, "Volume/data", volume_uid(OWNER, "data")), (DISK, "db", uid(7))):
-        [action] = _discarding(look(world(FILE, DISK)), f"lab1/default/{name}").actions
+        [action] = discarding(look(world(FILE, DISK)), f"lab1/default/{name}").actions
         assert (action.vm, action.uid, action.operation) == (key, of, DiscardVolume("default", name))
 
 
 def test_what_is_declared_is_not() -> None:
     with pytest.raises(ReconcilerError, match="remove its manifest first"):
-        _discarding(look(world(FILE), volumes={"data": {"size": 1 << 30}}), f"lab1/default/{FILE}")
+        discarding(look(world(FILE), volumes={"data": {"size": 1 << 30}}), f"lab1/default/{FILE}")
     with pytest.raises(ReconcilerError, match="would come back to it"):
-        _discarding(look(world(DISK), {"db": {"runStrategy": "Halted"}}), f"lab1/default/{DISK}")
+        discarding(look(world(DISK), {"db": {"runStrategy": "Halted"}}), f"lab1/default/{DISK}")
 
 
 @pytest.mark.parametrize(
@@ -51,13 +52,13 @@ def test_what_is_declared_is_not() -> None:
 )
 def test_what_we_did_not_make_is_not(name: str) -> None:
     with pytest.raises(UsageError, match="does not say that we made it"):
-        _discarding(look(world(name)), f"lab1/default/{name}")
+        discarding(look(world(name)), f"lab1/default/{name}")
 
 
 def test_what_another_installation_made_is_not() -> None:
     theirs = own_volume_name("data", volume_uid("theirs", "data"), "qcow2")
     with pytest.raises(UsageError, match="another installation"):
-        _discarding(look(world(theirs)), f"lab1/default/{theirs}")
+        discarding(look(world(theirs)), f"lab1/default/{theirs}")
 
 
 def test_what_a_domain_has_is_not() -> None:
@@ -65,7 +66,7 @@ def test_what_a_domain_has_is_not() -> None:
     volumes = {"data": {"size": 1 << 30}}
     made.settle(desired_state({"a": {"disks": [{"name": "d", "volume": "data"}]}}, volumes=volumes))
     with pytest.raises(ReconcilerError, match="used by the domain 'a' on lab1"):
-        _discarding(look(made), f"lab1/default/{FILE}")
+        discarding(look(made), f"lab1/default/{FILE}")
 
 
 def test_a_silent_host_may_use_what_is_in_a_shared_pool() -> None:
@@ -74,19 +75,19 @@ def test_a_silent_host_may_use_what_is_in_a_shared_pool() -> None:
     made.hosts["lab1"].pools["nas"] = {FILE}
     pools = {"nas": {"path": "/pool/nas", "shared": True}}
     with pytest.raises(ReconcilerError, match="lab2 does not answer, and may use it"):
-        _discarding(look(made, pools=pools), f"lab1/nas/{FILE}")
+        discarding(look(made, pools=pools), f"lab1/nas/{FILE}")
 
 
 @pytest.mark.parametrize("where", ["lab1/default/nothing", "nowhere/default/x", "lab1"])
 def test_what_is_not_there_is_told(where: str) -> None:
     with pytest.raises(UsageError):
-        _discarding(look(world()), where)
+        discarding(look(world()), where)
 
 
 def test_volumes_as_they_are_shown() -> None:
     made = world(FILE)
     shown = look(made, volumes={"new": {"size": 1 << 20}})
-    rows = {row.name: (row.host, row.size, row.policy, row.status) for row in _volumes(shown)}
+    rows = {row.name: (row.host, row.size, row.policy, row.status) for row in volume_rows(shown)}
     assert rows == {
         "data": ("lab1", 1 << 30, "Retain", "Kept"),
         "new": ("", 1 << 20, "Retain", "WaitForFirstMachine"),

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from reconciler.engine import Engine, Tick
+from reconciler.calls import Calls
+from reconciler.engine import Engine, Look, Tick
 from reconciler.errors import DesiredStateError, LimitError, ReconcilerError
+from reconciler.lending import Lending
 from reconciler.model.config import DaemonConfig
 from reconciler.model.plan import ActionResult, Impact, Outcome, Verb
 from reconciler.model.status import Event
@@ -44,6 +46,8 @@ class Daemon:
     ) -> None:
         self._engine = engine
         self._desk = Desk(engine)
+        self._calls = Calls(engine.rooms.store)
+        self._lending = Lending(engine)
         self._waker = waker
         self._notifier = notifier
         self._watchdog = watchdog
@@ -85,6 +89,10 @@ class Daemon:
                 return reasons
             if self._desk.waiting:
                 return ("request",)
+            if self._calls.waiting:
+                return ("call",)
+            if self._lend(self._lending.tend):
+                return ("pool",)
             began = time.monotonic()
             if self._engine.rooms.source.changed():
                 return ("desired state",)
@@ -95,18 +103,22 @@ class Daemon:
         """Seconds until the next tick: the period, or less when a machine's next attempt is due before."""
         now = time.time()
         due = [r.not_before - now for r in self._engine.rooms.store.retries().values() if not r.terminal]
+        due += [self._lending.due] if self._lending.due is not None else []
         return min([float(self._config.period), *(max(0.1, wait) for wait in due)])
 
     def _turn(self, reasons: tuple[str, ...]) -> bool:
         """One tick. True if it changed something, so that another look is worth it."""
         started = time.monotonic()
         self._watchdog.promise(LONGEST_SILENCE)
+        self._calls.begin()
         fetched = self._fetch(reasons)
+        self._lend(self._lending.before)
         try:
             tick = self._engine.reconcile_once(on_progress=self._progress)
         except ReconcilerError as error:
             self._failed(error, time.monotonic() - started)
-            return False
+            # The world was seen, though nothing was done: what is not ready is lent to nobody.
+            return isinstance(error, LimitError) and self._see_to_pools(self._engine.seen)
         seconds = time.monotonic() - started
         sentence = sentence_of(tick)
         trouble = self._engine.rooms.source.trouble
@@ -120,7 +132,19 @@ class Daemon:
             )
         self._tell(sentence, tick.look.plan.revision, seconds, ok=True)
         self._measure(tick)
-        return any(result.outcome is Outcome.CHANGED for result in tick.results)
+        moved = self._see_to_pools(tick.look)
+        return moved or any(result.outcome is Outcome.CHANGED for result in tick.results)
+
+    def _see_to_pools(self, look: Look | None) -> bool:
+        return self._lend(lambda: self._lending.after(look, self._progress))
+
+    def _lend(self, what: Callable[[], bool]) -> bool:
+        """Do something for the pools. What fails is told and tried again, and never ends the daemon."""
+        try:
+            return what()
+        except ReconcilerError as error:
+            _log.error("pools of machines: %s", error.message, extra=fields(hint=error.hint))
+            return False
 
     def _refused(self, refusal: str, revision: str) -> None:
         """Tell once, as an event too, that people's newest wishes cannot be followed."""
@@ -148,6 +172,7 @@ class Daemon:
         """What this tick came to: counted, and told where it differs from the last one."""
         now = time.time()
         self._metrics.tick(seconds, now, ok=ok)
+        self._calls.end(sentence, ok=ok)
         if sentence == self._said:
             return
         self._said = sentence

@@ -26,7 +26,8 @@ from reconciler.model.readiness import Guests
 from reconciler.model.status import Condition
 from reconciler.observed.fleet import Observer
 from reconciler.planner import Memo, Situation, Survey, check_limits, conditions, make_plan, survey
-from reconciler.planner.hold import hold
+from reconciler.planner.hold import HELD_BACK, hold
+from reconciler.planner.lent import Expansion, Lent
 from reconciler.planner.stale import difference
 from reconciler.provisioning import Provisioning, due, interrupt
 from reconciler.push.orphans import wait_for_orphans
@@ -100,16 +101,24 @@ class Tick:
 
 
 class Engine:
-    """Reconciles. Keeps nothing between ticks but what makes an idle tick cheap."""
+    """Reconciles. Keeps nothing between ticks but what makes an idle tick cheap.
+
+    Attributes:
+        rooms: What it works with.
+        lent: What the members of pools came to at the last look.
+    """
 
     def __init__(self, rooms: Rooms, state_dir: Path, clock: Callable[[], float] = time.time) -> None:
         self.rooms = rooms
         self._state_dir = state_dir
         self._clock = clock
         self._memo = Memo()
+        self._expansion = Expansion()
+        self.lent = Lent(DesiredState("", {}))
         self._last: Look | None = None
         self._remembered: Look | None = None
         self._images_noted = 0.0
+        self._statuses = bookkeeping.StatusBook()
 
     def look(self, uids: Mapping[str, str] | None = None) -> Look:
         """Read desired and observed state, place new machines and plan. Changes nothing, not even the store.
@@ -144,12 +153,12 @@ class Engine:
     def _situation(self) -> Situation:
         """The world, read once: the desired state, the hosts, and what is on record of them."""
         rooms, store = self.rooms, self.rooms.store
-        desired = rooms.source.read()
+        lent = self.lent = self._expansion.expand(rooms.source.read(), store.members())
         hosts = rooms.inventory.hosts()
         fleet = rooms.observer.observe(hosts)
         records = bookkeeping.living_records(store, fleet)
         return Situation(
-            desired,
+            lent.desired,
             hosts,
             fleet,
             records,
@@ -161,22 +170,40 @@ class Engine:
             dead_hosts=frozenset(bookkeeping.dead_hosts(store, fleet)),
             addresses=store.addresses(),
             stale_images=bookkeeping.stale_images(store, rooms.config.images, self._clock()),
+            held=lent.held,
+            asked=lent.asked | bookkeeping.asked_for(store, lent.desired),
+            members=lent.members,
         )
 
     def _rests(self, last: Look) -> bool:
-        """True if nothing is left to do since that look: no action, no retry, no guest that is waited for."""
+        """True if nothing is left to do since that look: no action, no retry, no guest that is waited for.
+
+        Retries that another process cleared since then are no reason to rest.
+        """
         store = self.rooms.store
         return (
             last.plan.empty
             and not store.retries()
+            and not any(refusal.reason in HELD_BACK for refusal in last.plan.blocked)
             and not last.guests.waiting
             and last.guests.provisions is store.provisions()
         )
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Epoch seconds by the wall clock."""
+        return self._clock
+
+    @property
+    def seen(self) -> Look | None:
+        """The newest look, whatever became of it."""
+        return self._last
 
     def conditions(self, look: Look) -> Mapping[str, tuple[Condition, ...]]:
         """How every machine is at this look, with the times since when from the store."""
         earlier = self.rooms.store.conditions(Subject.VM)
         said = conditions(look.survey, look.plan, now=self._clock(), guests=look.guests)
+        said |= bookkeeping.pool_conditions_of(self.rooms.store, look.desired)
         return {vm: _since(found, earlier.get(vm, ())) for vm, found in said.items()}
 
     def reconcile_once(
@@ -206,6 +233,7 @@ class Engine:
         """
         started = time.monotonic()
         self._note_world(look)
+        self._note_statuses(look)
         if push:
             check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()
@@ -256,8 +284,14 @@ class Engine:
             return
         store = self.rooms.store
         with store.transaction():
+            bookkeeping.note_found(store, look.survey, self._clock())
             bookkeeping.note_whereabouts(store, look.survey)
             bookkeeping.note_hosts(store, bookkeeping.with_warnings(look.survey, look.fleet), self._clock())
+
+    def _note_statuses(self, look: Look) -> None:
+        """Write down how everything was seen. Also when nothing is to do: a guest may have got an address."""
+        addresses = self.rooms.observer.addresses_by_host(look.survey.observed)
+        self._statuses.note(self.rooms.store, look.survey, addresses)
 
     def _note_outcome(self, look: Look, results: tuple[ActionResult, ...]) -> None:
         """Write down what came of it. The same look twice, with nothing done, is not worth a word."""
@@ -268,17 +302,21 @@ class Engine:
         if not results and look is self._remembered:
             return
         said = conditions(look.survey, look.plan, results, now=now, memo=self._memo, guests=look.guests)
+        said |= bookkeeping.pool_conditions_of(store, look.desired)
         with store.transaction():
             bookkeeping.note_results(store, look.desired, look.plan, results, self.rooms.config.retry, now)
             bookkeeping.note_conditions(store, look.plan, said, now)
+            bookkeeping.note_living(store, look.situation, said)
+            bookkeeping.note_deleted(store, said)
             bookkeeping.note_guests(store, look.survey, look.guests)
         self._remembered = None if results else look
 
     def _push(self, look: Look, on_progress: Progress) -> tuple[ActionResult, ...]:
         """Commit the intents, then carry the plan out: this order keeps a machine from existing twice."""
         rooms = self.rooms
-        run = bookkeeping.begin(rooms.store, look.plan, look.fleet, self._clock())
-        results = rooms.pusher.push(look.plan, look.hosts, look.fleet, look.desired.templates, on_progress)
+        plan = bookkeeping.claim(rooms.store, look.plan)
+        run = bookkeeping.begin(rooms.store, plan, look.fleet, self._clock())
+        results = rooms.pusher.push(plan, look.hosts, look.fleet, look.desired.templates, on_progress)
         # Not every change is followed by an event; what we did ourselves we know.
         rooms.observer.refresh({result.host for result in results})
         return bookkeeping.finish(rooms.store, run, results)
@@ -333,6 +371,7 @@ def _same(last: Situation, now: Situation) -> bool:
         and last.volumes == now.volumes
         and last.addresses == now.addresses
         and last.stale_images == now.stale_images
+        and (last.held, last.asked, last.members) == (now.held, now.asked, now.members)
     )
 
 

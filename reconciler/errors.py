@@ -22,6 +22,8 @@
     │   ├── ConflictError             exit 1   what is there does not allow it: `.file`, `.line` where known
     │   ├── PreconditionError         exit 6   it is not any more what the caller had seen
     │   └── UnavailableError          exit 1   not now: `.retry_after` seconds
+    │       ├── ThrottledError        exit 1   too many wrong credentials came from there
+    │       └── NoneAvailableError    exit 1   a pool has no machine to lend now
     └── LabError                      exit 1   the throw-away lab
 
 `hint` is what to do next, in the imperative.  With `plan --detailed-exitcode` every error exits 1,
@@ -243,6 +245,18 @@ class UnavailableError(RefusedError):
     def __init__(self, message: str, *, hint: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+
+
+class ThrottledError(UnavailableError):
+    """Too many wrong credentials came from there, or for that token."""
+
+    reason = "TooManyFailures"
+
+
+class NoneAvailableError(UnavailableError):
+    """A pool has no machine to lend now; the message says how many are lent and being made."""
+
+    reason = "NoneAvailable"
 
 
 class LabError(ReconcilerError):

@@ -28,6 +28,9 @@ IMAGE_ID: Final = "seed/image-id"
 PMID: Final = "seed_pmid"
 """Host variable: the host's id there, which is its place in the list."""
 
+PMID_LABEL: Final = "seed/pmid"
+"""Label of a host that has that variable: its value."""
+
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
 # What neither a shell, nor sftp's patterns, nor YAML takes for more than a letter.

@@ -51,11 +51,16 @@ class OlderApisConfig(Manifest):
         orchestration: Serve ``/vm/create`` and its like.
         reservations: Serve ``/createVM/`` and its like from the pool of this name.
         pool: Storage pool of volumes that ``/volume/create`` makes.
+        network: libvirt network of the one interface of machines that ``/vm/create`` makes; without it they have
+            none.
+        timeout: Seconds after which a call that waits for a host is answered as failed.
     """
 
     orchestration: bool = False
     reservations: Name | None = None
     pool: Name | None = None
+    network: Name | None = None
+    timeout: Duration = 110
 
 
 class ApiConfig(Manifest):
@@ -66,6 +71,10 @@ class ApiConfig(Manifest):
             `run` serves nothing.
         tls: TLS; without it plain HTTP.
         anonymous: Everybody who reaches the loopback address is an admin; refused anywhere else.
+        insecure_http: Serve plain HTTP off the loopback address: only where something in front of it does TLS,
+            on a network where nobody else listens.
+        origins: Origins (``https://ui.example.org``) whose pages may use what a browser sends by itself (HTTP
+            Basic, client certificates) and read answers as scripts (JSONP); our own always may.
         oidc: Further bearer tokens.
         certificates: Name in a client certificate to role.
         folder: Folder of the source for objects made through the API: ``<folder>/<kind>/<name>.yaml``.
@@ -79,6 +88,8 @@ class ApiConfig(Manifest):
     listen: str | None = None
     tls: TlsConfig | None = None
     anonymous: bool = False
+    insecure_http: bool = False
+    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+$")], ...] = ()
     oidc: OidcConfig | None = None
     certificates: dict[str, Role] = {}
     folder: str = "api"

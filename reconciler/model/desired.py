@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import Network
+from reconciler.model.pool import VirtualMachinePool
 from reconciler.model.storage import Image, StoragePool, Volume
 
 
@@ -32,6 +33,8 @@ class DesiredState:
         volumes: By name.
         networks: By name.
         templates: Text of each XML template that a machine or instance type names, by path.
+        machine_pools: Pools of machines that are lent, by name; the machines themselves are only in
+            `machines` where `planner.lent.expand` put them.
         origins: ``Kind/name`` to the place where it stands.
     """
 
@@ -44,3 +47,4 @@ class DesiredState:
     networks: Mapping[str, Network] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    machine_pools: Mapping[str, VirtualMachinePool] = field(default_factory=dict)

@@ -259,7 +259,7 @@ def parse_key(key: str) -> tuple[str, str, str]:
     kind, slash, rest = key.partition("/")
     if not slash:
         return "VirtualMachine", key, ""
-    if kind == "Volume":
+    if kind in ("Volume", "VirtualMachinePool"):
         return kind, rest, ""
     name, _, host = rest.rpartition("@")
     return kind, name, host

@@ -120,6 +120,9 @@ class Change:
     decision: Decision | None = None
 
 
+_WAITS = frozenset({"WaitForFirstMachine", "Leased", "Cleaning", "OlderTemplate"})
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """A machine that cannot be planned now.
@@ -136,8 +139,8 @@ class Blocked:
 
     @property
     def waits(self) -> bool:
-        """Nothing is wrong: a volume that nobody has yet is made once somebody does."""
-        return self.reason == "WaitForFirstMachine"
+        """Nothing is wrong: a volume that nobody has yet is made once somebody does, a machine is lent."""
+        return self.reason in _WAITS
 
 
 @dataclass(frozen=True, slots=True)

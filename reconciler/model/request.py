@@ -11,7 +11,11 @@ from reconciler.model.plan import ActionResult
 
 
 class Act(StrEnum):
-    """What can be done once to a machine, without a change of the desired state."""
+    """What can be done once to a machine, without a change of the desired state.
+
+    ``ADOPT`` marks a domain (``HOST/DOMAIN``) that a manifest was written for, ``FORGET`` takes the mark away
+    (of a machine, or ``HOST/DOMAIN``), ``DISCARD`` deletes a kept disk or volume (``HOST/POOL/NAME``).
+    """
 
     START = "start"
     STOP = "stop"
@@ -19,6 +23,9 @@ class Act(StrEnum):
     SNAPSHOT = "snapshot"
     RESTORE = "restore"
     DELETE_SNAPSHOT = "delete-snapshot"
+    ADOPT = "adopt"
+    FORGET = "forget"
+    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Request:
 
     Attributes:
         act: What to do.
-        vm: The machine.
+        vm: The machine; for the last three acts what their words in `Act` say.
         snapshot: Name of the snapshot that is taken, restored or deleted; empty for other acts.
         force: Of a restart: pull the plug, and do not ask the guest.
         uid: Of the machine that was agreed on; another one of the same name is left alone. Empty: whichever

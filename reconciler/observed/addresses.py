@@ -68,7 +68,9 @@ class LeaseReader:
         for lease in given:
             found[lease.mac].append(GuestAddress(lease.address, AddressSource.LEASE, lease.mac))
         self.given = given
-        self.leases = {mac: tuple(sorted(set(all_), key=_rank)) for mac, all_ in found.items() if mac}
+        leases = {mac: tuple(sorted(set(all_), key=_rank)) for mac, all_ in found.items() if mac}
+        if leases != self.leases:
+            self.leases = leases
 
 
 def _leases(network: Any) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from reconciler.errors import HostError
 from reconciler.model.domain import GuestAddress
 from reconciler.model.host import Fleet, Host, HostStatus, ObservedHost
 from reconciler.model.network_config import Lease
-from reconciler.observed.addresses import ask_domain, known_addresses
+from reconciler.observed.addresses import Leases, ask_domain, known_addresses
 from reconciler.observed.connection import Connection, Listener, Opener
 from reconciler.observed.crew import Crew
 from reconciler.observed.reader import HostReader, unknown
@@ -32,6 +32,7 @@ GRACE = 0.5
 """Seconds that a host which was not ready last time may hold up a look; its answer may come later."""
 
 _CLOSING = 2.0
+_NO_LEASES: Leases = {}
 _WORKERS = 64
 
 
@@ -102,6 +103,8 @@ class Observer:
         self._news = threading.Condition()
         self._open_questions = 0
         self._fleet: Fleet = {}
+        self._addresses: dict[str, tuple[ObservedHost, Leases, Mapping[str, tuple[GuestAddress, ...]]]] = {}
+        self._told_addresses: Mapping[str, Mapping[str, tuple[GuestAddress, ...]]] = {}
 
     def observe(self, hosts: Mapping[str, Host]) -> Fleet:
         """Every host's state, each within its own deadline; the same objects for what did not change.
@@ -133,10 +136,25 @@ class Observer:
     def addresses(self, fleet: Fleet) -> Mapping[str, tuple[GuestAddress, ...]]:
         """What is known of the addresses of domains, by UUID, from reservations and leases; asks nobody."""
         known: dict[str, tuple[GuestAddress, ...]] = {}
+        for found in self.addresses_by_host(fleet).values():
+            known |= found
+        return known
+
+    def addresses_by_host(self, fleet: Fleet) -> Mapping[str, Mapping[str, tuple[GuestAddress, ...]]]:
+        """The same by host; the same objects as long as neither the host nor its leases changed."""
+        found = {}
         for name, host in fleet.items():
             watch = self._watches.get(name)
-            known |= known_addresses(host, watch.reader.leases if watch is not None else {})
-        return known
+            leases = watch.reader.leases if watch is not None else _NO_LEASES
+            last = self._addresses.get(name)
+            if last is None or last[0] is not host or last[1] is not leases:
+                last = self._addresses[name] = (host, leases, known_addresses(host, leases))
+            found[name] = last[2]
+        before = self._told_addresses
+        if len(before) == len(found) and all(before.get(name) is one for name, one in found.items()):
+            return before
+        self._told_addresses = found
+        return found
 
     def leases(self, fleet: Fleet) -> frozenset[Lease]:
         """What the DHCP of the hosts that answer gave away, as last read; asks nobody."""
@@ -195,6 +213,7 @@ class Observer:
             host = hosts.get(name)
             if host is None or host.uri != watch.host.uri:
                 self._dismiss(self._watches.pop(name))
+                self._addresses.pop(name, None)
             else:
                 watch.reader.host = host
         for name, host in hosts.items():

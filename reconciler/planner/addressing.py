@@ -82,6 +82,16 @@ def _wishes(desired: DesiredState) -> Iterator[tuple[str, str, str, IPAddress | 
                 yield name, interface_name(interface, at), interface.network, fixed
 
 
+def _promised(situation: Situation) -> Iterator[AddressRecord]:
+    """Addresses of slots of pools, whether or not there is a machine yet."""
+    for pool in situation.desired.machine_pools.values():
+        first = pool.spec.template.spec.interfaces[:1]
+        if pool.spec.addresses and first and first[0].network is not None:
+            name, network = interface_name(first[0], 0), first[0].network
+            for slot, address in enumerate(pool.spec.addresses, 1):
+                yield AddressRecord(f"{pool.name}-{slot}", name, network, address)
+
+
 def _uncertain(situation: Situation) -> str:
     if not situation.never_seen:
         return ""
@@ -130,6 +140,10 @@ class _Known:
                 self._note(record)
         for record in sorted(situation.addresses):
             if record.vm not in visible and _holds(situation, record.vm):
+                self._note(record)
+        for record in _promised(situation):
+            # Whoever has it already keeps it: the manifest came later.
+            if not self.held.get((record.network, _parsed(record.address))):
                 self._note(record)
 
     def _note(self, record: AddressRecord) -> None:

@@ -127,17 +127,17 @@ def _tenants(
         mark = mark_of(domain)
         if mark is None:
             if domain.state.active:
-                yield Tenant(domain.name, *_size(domain), ours=False)
+                yield Tenant(domain.name, *size_of(domain), ours=False)
             continue
         vm = situation.desired.machines.get(mark.name)
-        cpus, memory = _size(domain)
+        cpus, memory = size_of(domain)
         if vm is None:
             yield Tenant(mark.name, cpus, memory, leaving=leaving.get(mark.name) is domain)
         else:
             yield Tenant(mark.name, cpus, memory, labels=vm.metadata.labels, placement=vm.spec.placement)
 
 
-def _size(domain: ObservedDomain) -> tuple[int, int]:
+def size_of(domain: ObservedDomain) -> tuple[int, int]:
     """Cpus and bytes that it can grow to, now or after its next start."""
     sides = [side for side in (domain.config, domain.live) if side is not None]
     cpus = max(side.max_cpus or side.cpus or 0 for side in sides)

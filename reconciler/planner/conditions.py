@@ -121,6 +121,14 @@ def _told(case: _Case, guests: Guests, now: float) -> _Case:
     return replace(case, guest=guests.records.get(case.name), provision=provision, now=now)
 
 
+def ready_of(
+    name: str, vm: VirtualMachine | None, domain: ObservedDomain, guests: Guests, now: float
+) -> Verdict:
+    """What the condition Ready says of a machine with a domain, apart from what is planned for it."""
+    case = _told(_Case(name, vm, domain, None, None, False, (), ()), guests, now)
+    return _guest(case, _state(domain, vm))
+
+
 def _eventful(survey: Survey, plan: Plan, results: Iterable[ActionResult]) -> Iterable[_Case]:
     """Machines that the plan changes, blocks or leaves waiting, and suspended ones."""
     changes = {change.vm: change for change in plan.changes}

@@ -9,6 +9,9 @@ from reconciler.model.plan import Action, Blocked, Plan
 from reconciler.model.status import Retry
 from reconciler.model.units import format_duration
 
+HELD_BACK = frozenset({"Failed", "RetryLater"})
+"""Reasons of what was taken out of a plan for an earlier failure."""
+
 
 def hold(plan: Plan, retries: Mapping[str, Retry], wishes: Mapping[str, str], now: float) -> Plan:
     """The plan without machines whose next step is the one that failed.
@@ -30,6 +33,11 @@ def hold(plan: Plan, retries: Mapping[str, Retry], wishes: Mapping[str, str], no
     }
     acting = {action.vm for action in plan.actions}
     held = {vm: blocked for vm, blocked in held.items() if vm in acting}
+    return leave_out(plan, held)
+
+
+def leave_out(plan: Plan, held: Mapping[str, Blocked]) -> Plan:
+    """The plan without these machines and whatever waits for them; they are told as blocked."""
     if not held:
         return plan
     return replace(

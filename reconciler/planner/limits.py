@@ -17,21 +17,27 @@ _HINT = "look at the plan; if this is what you mean, repeat it with --allow-dele
 def check_limits(plan: Plan, survey: Survey, limits: LimitsConfig, allow_deletions: bool = False) -> None:
     """Refuse a plan that deletes or replaces too much, or that comes from an empty source.
 
-    Machines and volumes are counted each by themselves.  The others are no data: a version of an image can
-    be fetched again, and what lies in a pool stays.
+    Machines and volumes are counted each by themselves; what a pool deletes because it works so (a machine
+    that came back, or failed), and what somebody asked to be deleted by its name, is not counted.  The others
+    are no data: a version of an image can be fetched again, and what lies in a pool stays.
 
     Raises:
         LimitError: A limit stops the plan; nothing of it may be carried out.
     """
     desired = survey.situation.desired.machines
-    deleted = [change.vm for change in plan.changes if change.verb in (Verb.DELETE, Verb.REPLACE)]
+    asked = survey.situation.asked
+    deleted = [
+        change.vm
+        for change in plan.changes
+        if change.verb in (Verb.DELETE, Verb.REPLACE) and change.vm not in asked
+    ]
     if not allow_deletions:
         _check_volumes([key for key in deleted if parse_key(key)[0] == "Volume"], survey, limits)
     going = [key for key in deleted if is_machine(key)]
-    if allow_deletions or (desired and not going):
+    if allow_deletions or ((desired or survey.situation.desired.machine_pools or asked) and not going):
         return
     ours = survey.ours
-    if ours and not desired:
+    if ours and not desired and not survey.situation.desired.machine_pools:
         raise LimitError(
             f"the desired state is empty, but {_machines(ours)} of ours exist: is the source the right one?",
             hint=_HINT,

@@ -35,6 +35,8 @@ def _checks(survey: Survey) -> Iterator[tuple[str, GuestCheck]]:
         if vm.spec.readiness is None and vm.spec.provision is None:
             continue
         domain = survey.located.get(name) or survey.suspended.get(name)
+        if domain is None and name in survey.situation.held:
+            domain = survey.index.ours.get(name)  # it is left alone, and may well be ready
         check = check_of(vm, domain) if domain is not None else None
         if check is not None:
             yield name, check

@@ -21,6 +21,7 @@ from reconciler.model.placement import (
     parse_volume_name,
 )
 from reconciler.model.plan import Blocked
+from reconciler.model.pool import pool_slot
 from reconciler.model.status import Condition
 from reconciler.model.storage import Image
 from reconciler.planner.outcome import Outcome
@@ -46,6 +47,9 @@ class Situation:
         addresses: What the store knows of machines' addresses.
         stale_images: Volumes of images that we brought, and that nothing needed for long.
         leases: What the DHCP of the hosts that answer gave away; whatever chooses no new address ignores it.
+        asked: Machines whose deletion their pool asked for, and machines and volumes (by key) that somebody asked
+            to be deleted by their names: no limit counts it.
+        members: Machines of pools, by what is on record.
     """
 
     desired: DesiredState
@@ -62,6 +66,23 @@ class Situation:
     addresses: frozenset[AddressRecord] = frozenset()
     stale_images: frozenset[ImageKey] = frozenset()
     leases: frozenset[Lease] = frozenset()
+    asked: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
+
+    def stray(self, vm: str) -> Blocked | None:
+        """Why a machine that nobody desires must stay: it is of a pool, and nothing is on record of it.
+
+        The store that knew it was lost, so somebody may work with it.
+        """
+        found = pool_slot(vm) if self.desired.machine_pools else None
+        if (
+            found is None
+            or found[0] not in self.desired.machine_pools
+            or vm in self.members | self.records.keys()
+        ):
+            return None
+        message = f"it is of the pool {found[0]}, and nothing is on record of it: somebody may work with it"
+        return Blocked(vm, "NotOnRecord", message)
 
     def known(self, host: str) -> bool:
         """True if a domain's absence on this host is evidence that it is not there."""

@@ -205,6 +205,8 @@ class _Sorting:
                 self.blocked[name] = same_host.blocked(name, domain.host, self.same)
             elif name in self.situation.held:
                 self.blocked[name] = self.situation.held[name]
+            elif (stray := self.situation.stray(name)) is not None:
+                self.blocked[name] = stray
             elif mark is not None and mark.protect:
                 message = (
                     "it is no longer desired, but it is protected: set protect: false first, then remove it"

@@ -14,6 +14,7 @@ from reconciler.model.units import parse_size
 from reconciler.store.base import Subject
 from reconciler.store.sql import open_store
 from support.command import Said, call
+from support.lent import states, store_of
 from support.world import Seen, values
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Expectations:
     def see_machines(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         """Exactly one domain each, over all hosts, and what it is like."""
         for name, aspects in wanted.items():
+            name = self._stage.fill(name)  # noqa: PLW2901
             self._machine(name, self._world.host_of(name), aspects)
 
     def see_on_hosts(self, wanted: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
@@ -202,6 +204,13 @@ class Expectations:
         }
         for name, pattern in wanted.items():
             assert re.search(pattern, found[name]), f"{name} is {found[name]!r}, not {pattern!r}"
+
+    def see_members(self, wanted: Mapping[str, list[str]]) -> None:
+        """By pool: the states of its members, in alphabetical order."""
+        with store_of(self._stage) as store:
+            for pool, expected in wanted.items():
+                found = states(store, pool)
+                _same(f"members of {pool} ({found})", sorted(found.values()), sorted(expected))
 
     def see_events(self, patterns: list[str]) -> None:
         """Patterns that some line of the last events fits."""

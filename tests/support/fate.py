@@ -67,7 +67,7 @@ class FateVerbs:
             self._await(process, lambda: bool(self._runs() - known), "a push")
             with _standing_still(emulator):
                 step = f"a step like {when!r}"
-                self._await(process, lambda: any(_began(run, when) for run in self._runs() - known), step)
+                self._await(process, lambda: any(began(run, when) for run in self._runs() - known), step)
                 self._await(process, lambda: not once or (self.source / once).exists(), f"the file {once}")
                 time.sleep(SETTLE)
                 self._strike(victim, process, emulator, host)
@@ -131,7 +131,7 @@ def _standing_still(pid: int | None) -> Iterator[None]:
             send(pid, signal.SIGCONT)
 
 
-def _began(run: Path, when: str) -> bool:
+def began(run: Path, when: str) -> bool:
     """Whether a run's progress has the beginning of a step whose id fits."""
     try:
         whole, _, _ = (run / "progress.jsonl").read_text().rpartition("\n")

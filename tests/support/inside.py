@@ -25,6 +25,7 @@ class InsideVerbs:
 
         The machine needs ``console: serial``.  ``timeout`` covers the guest's boot: its shell is waited for.
         """
+        name = self.fill(name)
         answer = console(self.world.host_of(name), name, self.fill(run), timeout=float(timeout))
         self.said = Said(("inside", name, run), answer.status, f"{answer.output}\n", "")
 

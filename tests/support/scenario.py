@@ -32,12 +32,14 @@ from typing import Any
 import yaml
 
 from reconciler.errors import LabError
+from reconciler.model.pool import Lease
 from reconciler.settings import bin_dir
 from support.command import Said, call, options
 from support.expect import Expectations
 from support.fate import FateVerbs
 from support.inside import InsideVerbs
 from support.installations import InstallationVerbs
+from support.lent import LendingVerbs
 from support.objects import ObjectVerbs
 from support.world import Seen, World
 
@@ -103,7 +105,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass
-class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
+class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs, LendingVerbs):
     """Where a scenario is played: a source, a configuration and a state folder of its own, and the world."""
 
     world: World
@@ -117,6 +119,7 @@ class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
     removed: dict[str, Any] = field(default_factory=dict)
     installations: dict[str, Any] = field(default_factory=dict)
     daemon: subprocess.Popen[str] | None = None
+    leases: dict[str, Lease] = field(default_factory=dict)
 
     @property
     def source(self) -> Path:
@@ -410,7 +413,7 @@ class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
 
     def do_remember(self, names: list[str]) -> None:
         """Note domains as they are now, as NAME or HOST/NAME, for `same` and `untouched`."""
-        for name in names:
+        for name in map(self.fill, names):
             host, _, domain = name.rpartition("/")
             self.remembered[name] = self.world.look(domain, self.world.lab.host(host) if host else None)
 
@@ -428,4 +431,5 @@ class Stage(ObjectVerbs, InsideVerbs, FateVerbs, InstallationVerbs):
         known["head"] = head.read_text().strip() if head.exists() else ""
         known |= self.world.facts(text)
         known |= {f"uid_{name}": seen.uid for name, seen in self.remembered.items() if name.isidentifier()}
+        known |= {f"vm_{name}": lease.vm for name, lease in self.leases.items()}
         return string.Template(text).safe_substitute(known)

@@ -1,0 +1,187 @@
+"""Reading over HTTP: a list of 10,000 machines, and one of them.
+
+Served by our own server in a process of its own, over a git repository and a filled store, and asked by one
+client over one connection.  The floor is a bare ASGI app on the same uvicorn that sends the very same bytes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from api.app import create_app
+from api.listening import listen
+from api.server import Server
+from benchmarks import _fleet
+from benchmarks.ratio import Ratio
+from reconciler.cli.app import App
+from reconciler.cli.serving import services
+from reconciler.model.status import Condition, ConditionStatus
+from reconciler.store.base import Subject
+from reconciler.store.sql import open_store
+
+VMS = "/api/v1/virtualmachines"
+MACHINES = 10_000
+
+
+def run(quick: bool) -> Iterable[Ratio]:
+    machines, lists, singles = (500, 5, 50) if quick else (MACHINES, 60, 3000)
+    with tempfile.TemporaryDirectory(prefix="reconciler-reads-") as name:
+        folder = Path(name)
+        _lay_out(folder, machines)
+        with _process(_serve, folder) as port:
+            first = _measure(port, VMS, 1)
+            plain = _measure(port, VMS, lists)
+            packed = _measure(port, VMS, lists, {"Accept-Encoding": "gzip"})
+            known = _measure(port, VMS, lists, {"If-None-Match": plain.etag})
+            one = _measure(port, f"{VMS}/vm-{machines // 2}", singles)
+        with _process(_floor, plain.body) as port:
+            list_floor = _measure(port, "/", lists)
+        with _process(_floor, packed.body) as port:
+            packed_floor = _measure(port, "/", lists)
+        with _process(_floor, one.body) as port:
+            one_floor = _measure(port, "/", singles)
+    many = f"{machines:,}"
+    yield Ratio(
+        f"a list of {many} machines / the same bytes, p50",
+        plain.p50,
+        list_floor.p50,
+        at_most=2,
+        note=f"{plain.told}, floor {list_floor.told}; the first one, which is made: {_ms(first.p50)}",
+    )
+    yield Ratio(
+        "the same, packed / the same bytes, p50",
+        packed.p50,
+        packed_floor.p50,
+        at_most=2,
+        note=f"{packed.told}, floor {packed_floor.told}",
+    )
+    yield Ratio(
+        "one machine / the same bytes, p50",
+        one.p50,
+        one_floor.p50,
+        at_most=6,
+        note=f"{one.told}, floor {one_floor.told}; a list that is known (304): {known.told}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    seconds: list[float]
+    body: bytes
+    etag: str
+
+    @property
+    def p50(self) -> float:
+        return self.seconds[len(self.seconds) // 2]
+
+    @property
+    def p99(self) -> float:
+        return self.seconds[min(len(self.seconds) - 1, len(self.seconds) * 99 // 100)]
+
+    @property
+    def told(self) -> str:
+        return f"p50 {_ms(self.p50)}, p99 {_ms(self.p99)}, {len(self.body):,} bytes"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+def _measure(port: int, path: str, times: int, headers: dict[str, str] | None = None) -> _Seen:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    seconds, body, etag = [], b"", ""
+    for _ in range(times):
+        began = time.perf_counter()
+        connection.request("GET", path, headers={"Accept-Encoding": "identity", **(headers or {})})
+        answer = connection.getresponse()
+        body = answer.read()
+        seconds.append(time.perf_counter() - began)
+        assert answer.status in (200, 304), body[:200]
+        etag = answer.headers.get("ETag", "")
+    connection.close()
+    return _Seen(sorted(seconds), body, etag)
+
+
+def _lay_out(folder: Path, machines: int) -> None:
+    """A repository with that many machines in a file each, and a store that knows each of them."""
+    _fleet.lay_out(folder, 1, machines, machines)
+    source = folder / "desired"
+    for words in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "."),
+        ("-c", "user.name=Bench", "-c", "user.email=bench@example.com", "commit", "--quiet", "-m", "begin"),
+    ):
+        subprocess.run(["git", "-C", source, *words], check=True)
+    config = (folder / "reconciler.yaml").read_text()
+    (folder / "reconciler.yaml").write_text(config.replace("{path: desired}", "{path: desired, git: true}"))
+    store = open_store(folder / "state")
+    names = [f"vm-{number}" for number in range(machines)]
+    store.set_statuses("VirtualMachine", {name: _status(name) for name in names})
+    kinds = ("Ready", "Synced", "Placed", "RestartRequired", "ReplaceRequired")
+    said = [Condition(kind, ConditionStatus.TRUE, "Running", "it runs", 1.7e9, 3) for kind in kinds]
+    store.set_conditions(Subject.VM, dict.fromkeys(names, said))
+    store.close()
+
+
+def _status(name: str) -> str:
+    addresses = [{"address": "192.0.2.7", "source": "lease", "mac": "52:54:00:00:00:07", "interface": "net0"}]
+    told = {"host": "h0", "uid": f"00000000-0000-4000-8000-{name:>012}", "state": "running", "generation": 3}
+    return json.dumps(told | {"cpus": 1, "memory": 1 << 30, "addresses": addresses}, separators=(",", ":"))
+
+
+@contextmanager
+def _process(serve: Callable[[Connection, Any], None], about: object) -> Iterator[int]:
+    """The port of a server in a process of its own."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, about))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send("stop")
+        process.join(20)
+        process.kill()
+
+
+def _serve(pipe: Connection, folder: Path) -> None:
+
+    sockets = listen("127.0.0.1:0")
+    with services(App(folder / "reconciler.yaml")) as made, Server(create_app(made), sockets) as server:
+        pipe.send(server.ports[0])
+        pipe.recv()
+
+
+def _floor(pipe: Connection, body: bytes) -> None:
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    with Server(app, listen("127.0.0.1:0")) as server:
+        pipe.send(server.ports[0])
+        pipe.recv()
+
+
+if __name__ == "__main__":
+    for ratio in run("--quick" in sys.argv):
+        print(f"{ratio.name}: {ratio.value:.3g}x (aim {ratio.aim}) {ratio.note}")

@@ -214,6 +214,7 @@ class Feeds:
                 tell(queue, queue.end, reason)
 
     def _keep_looking(self) -> None:
+        trouble = ""
         while not self._stopped:
             self._wake.wait(LOOK_EVERY)
             self._wake.clear()
@@ -222,9 +223,12 @@ class Feeds:
                     watched = any(feed.queues for feed in self._feeds.values())
                     for feed in self._feeds.values() if watched else ():
                         self._look(feed)
+                trouble = ""
             except ReconcilerError as error:
                 # A desired state that is refused is none: what was true before stays true until it is mended.
-                _log.warning("what is watched cannot be read: %s", error.message)
+                if error.message != trouble:
+                    _log.warning("what is watched cannot be read: %s", error.message)
+                trouble = error.message
                 self._wake.wait(_RETRY)
             except Exception:  # noqa: BLE001 - the thread's outer edge: nobody must wait for what never comes
                 _log.exception("telling those who watch failed")

@@ -67,5 +67,5 @@ def _refused(address: str, error: OSError) -> UsageError:
     return UsageError(
         f"the API cannot be served on {address}: {error.strerror or error}",
         hint="set api.listen in reconciler.yaml to an address of this machine and a free port; "
-        "with --reuse-port several processes share one",
+        "with api.reusePort several processes share one",
     )

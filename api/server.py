@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 START_MAY_TAKE = 30.0
 """Seconds until the server must answer."""
 
+NOTIFY_EVERY = 3
+"""Seconds between two signs of life of the loop."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a loop that ended by itself is started again; doubled each time."""
 
@@ -60,6 +63,7 @@ class Server:
         on_stop: Called first of all when the server stops, from the thread that stops it: ends the streams,
             which would never end by themselves.
         manners: How it treats connections.
+        alive: Called every few seconds, in the loop, as long as that turns.
 
     Raises:
         ServerError: It did not start.
@@ -73,8 +77,10 @@ class Server:
         tls: ssl.SSLContext | None = None,
         on_stop: Callable[[], object] = lambda: None,
         manners: Manners = Manners(),
+        alive: Callable[[], object] = lambda: None,
     ) -> None:
         self._app = app
+        self._alive = alive
         self._sockets = tuple(sockets)
         self._tls = tls
         self._on_stop = on_stop
@@ -119,6 +125,9 @@ class Server:
         for one in self._sockets:
             one.close()
 
+    async def _notify(self) -> None:
+        self._alive()
+
     def _keep_serving(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
@@ -151,6 +160,8 @@ class Server:
                 server_header=False,
                 timeout_keep_alive=self._manners.keep_alive,
                 timeout_graceful_shutdown=self._manners.finish,
+                callback_notify=self._notify,
+                timeout_notify=NOTIFY_EVERY,
                 ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
             )
         )

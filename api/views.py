@@ -25,8 +25,10 @@ from reconciler.model.access import Thing
 from reconciler.model.desired import DesiredState
 from reconciler.model.manifest import Object
 from reconciler.model.placement import is_machine, parse_key
+from reconciler.model.pool import Member
 from reconciler.model.status import Condition, Retry
 from reconciler.model.write import version_of
+from reconciler.planner.lent.expand import Expansion
 from reconciler.store.base import Store, Subject
 
 Said = tuple[tuple[str, tuple[Condition, ...]], ...]
@@ -158,6 +160,8 @@ class Views:
         self._desired = desired
         self._store = store
         self._lock = threading.Lock()
+        self._expansion = Expansion()
+        self._lent: tuple[DesiredState, tuple[Member, ...], DesiredState] | None = None
         self._moments: dict[str, Moment] = {}
         self._manifests: dict[tuple[str, str], tuple[Object, str, str]] = {}
         self._views: dict[tuple[str, str], tuple[object, View]] = {}
@@ -174,11 +178,22 @@ class Views:
         said = last.said if last is not None and same else {}
         if not same and kind.name != _MACHINE:
             said = _by_object(conditions)
-        now = Moment(kind, self._desired.read(), store.statuses(kind.name), conditions, store.retries(), said)
+        state = self._with_members() if kind.name == _MACHINE else self._desired.read()
+        now = Moment(kind, state, store.statuses(kind.name), conditions, store.retries(), said)
         if last is not None and last.same(now):
             return last
         self._moments[kind.name] = now
         return now
+
+    def _with_members(self) -> DesiredState:
+        """The desired state with the machines of pools, which stand in no file."""
+        desired, members = self._desired.read(), self._store.members()
+        known = self._lent
+        if known is None or known[0] is not desired or known[1] is not members:
+            with self._lock:
+                state = self._expansion.expand(desired, members).desired
+            known = self._lent = (desired, members, state)
+        return known[2]
 
     def one(self, moment: Moment, name: str) -> View | None:
         """The object of this name, or None."""

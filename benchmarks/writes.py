@@ -67,7 +67,7 @@ def commits(root: Path, count: int) -> float:
 
 
 def writes(repository: Repository, clients: int, each: int, objects: int) -> float:
-    """Seconds for one write while that many clients write, each to objects of its own, one after the other."""
+    """Seconds for one write while that many clients write, each to objects of its own."""
 
     def client(number: int) -> None:
         for at in range(each):

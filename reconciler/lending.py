@@ -84,7 +84,7 @@ class Lending:
 
     def after(self, look: Look | None, on_progress: Progress = lambda _: None) -> bool:
         """Take every step that this look allows. True if any was taken, so that another look is worth it."""
-        if look is None or not (self._members or look.desired.machine_pools):
+        if look is None or not (self._members or look.desired.machine_pools or self._store.statuses(KIND)):
             return False
         pools = look.desired.machine_pools
         mine: dict[str, list[Member]] = {name: [] for name in pools}

@@ -44,9 +44,15 @@ class NotOursError(Exception):
     """The token is no valid one of this issuer; the reason is for the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    algorithm: str
+    public: Any
+
+
 @dataclass
 class _Keys:
-    found: Mapping[str, jwt.PyJWK] = field(default_factory=dict)
+    found: Mapping[str, _Key] = field(default_factory=dict)
     asked: float = float("-inf")
     worked: float = float("-inf")
     asking: bool = False
@@ -85,8 +91,8 @@ class Issuer:
         try:
             claims = jwt.decode(
                 text,
-                key=key,
-                algorithms=[str(header["alg"])],
+                key=key.public,
+                algorithms=[key.algorithm],
                 audience=self._config.audience,
                 issuer=self._config.issuer,
                 leeway=LEEWAY,
@@ -112,7 +118,7 @@ class Issuer:
             expires=float(claims["exp"]),
         )
 
-    def _key(self, kid: str, algorithm: str) -> jwt.PyJWK:
+    def _key(self, kid: str, algorithm: str) -> _Key:
         """The issuer's key of this id, for this algorithm.
 
         Raises:
@@ -131,7 +137,7 @@ class Issuer:
                 hint="look at the log, and whether the issuer answers; our own tokens work meanwhile",
                 retry_after=1.0 if keys.asking else ASK_EVERY,
             )
-        if found is None or found.algorithm_name != algorithm:
+        if found is None or found.algorithm != algorithm:
             raise NotOursError("the issuer has no such key")
         return found
 
@@ -154,7 +160,7 @@ class Issuer:
         finally:
             self._keys.asking = False
 
-    def _fetch(self) -> dict[str, jwt.PyJWK]:
+    def _fetch(self) -> dict[str, _Key]:
         issuer = self._config.issuer
         with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as client:
             about = _json(client, issuer.rstrip("/") + _WELL_KNOWN)
@@ -191,7 +197,7 @@ def _json(client: httpx.Client, url: str) -> Any:
     return httpx.Response(200, content=held).json()
 
 
-def _usable(listed: Mapping[str, Any]) -> tuple[str, jwt.PyJWK] | None:
+def _usable(listed: Mapping[str, Any]) -> tuple[str, _Key] | None:
     """A key that signs, by its id; None for one of another kind."""
     algorithm = {("RSA", ""): "RS256", ("EC", "P-256"): "ES256"}.get(
         (str(listed.get("kty")), str(listed.get("crv", "")))
@@ -199,7 +205,7 @@ def _usable(listed: Mapping[str, Any]) -> tuple[str, jwt.PyJWK] | None:
     if algorithm is None or listed.get("use", "sig") != "sig" or listed.get("alg", algorithm) != algorithm:
         return None
     try:
-        return str(listed.get("kid", "")), jwt.PyJWK(dict(listed), algorithm)
+        return str(listed.get("kid", "")), _Key(algorithm, jwt.PyJWK(dict(listed), algorithm).key)
     except jwt.PyJWTError:
         return None
 

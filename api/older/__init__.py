@@ -4,6 +4,7 @@ frame.py         paths, parameters and refusals of both
 jsonp.py         answers as scripts
 ids.py           objects by number
 deleting.py      one object, by its name
+reading.py       the desired state, for those who only look
 waiting.py       until something is so
 orchestration.py ``/vm/create`` and its like
 machines.py      its machines

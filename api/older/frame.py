@@ -144,14 +144,11 @@ async def _serve(services: Services, call: Call, req: Request, resp: Response) -
         raise
     except ReconcilerError as error:
         # The client of old has no field for the reason, or reads it to nobody: the log has it.
-        _log.warning(
-            "request %s: %s %s failed: %s",
-            asked.id,
-            call.path,
-            dict(asked.given),
-            " ".join(str(error).split()),
-        )
+        given = {name: asked.given[name][:64] for name in call.query if name in asked.given}
+        why = " ".join(str(error).split())
+        _log.warning("request %s: %s %s failed: %s", asked.id, call.path, given, why)
         value = call.failed(error.message)
+        resp.context.refusal = error.message  # for the audit record, where it is 200
     answer(resp, value)
 
 

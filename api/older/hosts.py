@@ -21,13 +21,13 @@ class Hosts:
 
     def __init__(self, services: Services, machines: Machines) -> None:
         self._store = services.store
-        self._desired = services.desired
+        self._look = machines.look
         self._machines = machines
         self._ids = machines.ids
 
     def types(self, asked: Asked) -> Mapping[str, object]:
         """The answer of ``/vm/types``: cpus, MiB, GiB."""
-        desired = self._desired.read()
+        desired = self._look()
         found = [
             {
                 "tid": tid,
@@ -42,7 +42,7 @@ class Hosts:
 
     def images(self, asked: Asked) -> Mapping[str, object]:
         """The answer of ``/image/list``."""
-        desired = self._desired.read()
+        desired = self._look()
         found = [
             (number, name)
             for name, number in self._ids.images(desired).items()
@@ -69,7 +69,7 @@ class Hosts:
         Raises:
             NotFoundError: There is no such host.
         """
-        host, desired = self._named(asked), self._desired.read()
+        host, desired = self._named(asked), self._look()
         found = [
             self._ids.allot(MACHINE, name, seen=True)
             for name in self._on(host)

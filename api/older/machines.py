@@ -10,6 +10,7 @@ from typing import Any
 from api.older.deleting import delete
 from api.older.frame import Asked
 from api.older.ids import MACHINE, VOLUME, Ids
+from api.older.reading import LastGood
 from api.older.waiting import Verdict, settled
 from api.services import Services
 from reconciler.desired.writer import to_plain
@@ -39,6 +40,7 @@ class Machines:
         self._services = services
         self._store = services.store
         self._desired = services.desired
+        self.look = LastGood(lambda: services.desired.read())  # noqa: PLW0108 (when first used)
         self.ids = Ids(services)
 
     # -- what there is ----------------------------------------------------------------------------------
@@ -69,7 +71,7 @@ class Machines:
         number = asked.number("vmid")
         name = self.ids.name(MACHINE, number) if number else None
         known = name is not None and name in self._store.statuses(MACHINE)
-        if name is None or not known or not asked.may(role, self.thing(self._desired.read(), name)):
+        if name is None or not known or not asked.may(role, self.thing(self.look(), name)):
             raise NotFoundError(f"there is no machine {asked.given.get('vmid', '')!r}")
         return name
 
@@ -79,7 +81,7 @@ class Machines:
             name = self.named(asked, Role.VIEWER)
         except NotFoundError:
             return NOWHERE
-        desired = self._desired.read()
+        desired = self.look()
         vm = desired.machines.get(name)
         status = self.status(name) or {}
         return {

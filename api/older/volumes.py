@@ -39,6 +39,7 @@ class Volumes:
         self._store = services.store
         self._desired = services.desired
         self._machines = machines
+        self._look = machines.look
         self._ids = machines.ids
 
     # -- what there is ----------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ class Volumes:
         """
         number = asked.number("volumeid")
         name = self._ids.name(VOLUME, number) if number else None
-        found = self._desired.read().volumes.get(name) if name is not None else None
+        found = self._look().volumes.get(name) if name is not None else None
         if found is None or not asked.may(role, Thing(VOLUME, found.name, found.metadata.labels)):
             raise NotFoundError(f"volumeid: {asked.given.get('volumeid', '')} does not exist")
         return found
@@ -64,7 +65,7 @@ class Volumes:
             "name": volume.name,
             "size": -(-volume.spec.size // GIB),
         }
-        machine = self._machine(self._desired.read(), volume)
+        machine = self._machine(self._look(), volume)
         if machine is None:
             return {**told, "status": "available"}
         number = self._ids.allot(MACHINE, machine, seen=True) if self._machines.status(machine) else 0

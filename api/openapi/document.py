@@ -124,7 +124,7 @@ def _operation(declared: Operation, template: str) -> dict[str, Any]:
     if declared.role is None:
         made["security"] = []
     else:
-        said.append(f"For whom is a {declared.role}.")
+        said.append(f"Needs the role `{declared.role}`.")
         made["x-role"] = str(declared.role)
     if said:
         made["description"] = "\n\n".join(said)
@@ -185,7 +185,7 @@ def _problems(declared: Operation, template: str) -> set[int]:
     if any(one.schema is not None for one in declared.answers):
         found.add(406)
     if declared.role is not None:
-        found |= {401, 403, 503}
+        found |= {401, 403, 429, 503}
     if "{" in template:
         found.add(404)
     if declared.body is not None:

@@ -18,6 +18,7 @@ from api.conventions.idempotency import atomically
 from api.conventions.wait import WAIT, seconds
 from api.kinds import ALL, Kind
 from api.operation import Answer, Body, Header, operation
+from api.resources.objects_write import tell
 from api.resources.operations import ACT, Operations, accepted
 from api.schemas import FLAG, SCHEMAS, TEXT, TIME, array, thing
 from api.services import Services
@@ -124,6 +125,7 @@ class Acts:
 
         def work() -> Mapping[str, Any]:
             number = services.store.add_request(asked, caller.name, services.clock())
+            tell(req, services, "RequestAsked", asked.words, wish.key)
             described = operations.describe(operations.find(f"{ACT}-{number}"))
             place = f"/api/v1/operations/{described['id']}"
             return {"status": 202, "headers": {"Location": place}, "media": described}

@@ -24,9 +24,18 @@ from api.views import View, Views, view_of
 from reconciler.desired.decode import decode_data
 from reconciler.desired.repository.differences import merged
 from reconciler.desired.yaml_file import show_path
-from reconciler.errors import DesiredStateError, ForbiddenError, NotFoundError, PreconditionError, Problem
+from reconciler.errors import (
+    ConflictError,
+    DesiredStateError,
+    ForbiddenError,
+    NotFoundError,
+    PreconditionError,
+    Problem,
+)
 from reconciler.model.access import Caller, Role, Thing
 from reconciler.model.plan import Plan
+from reconciler.model.pool import POOL_LABEL
+from reconciler.model.status import Event
 from reconciler.model.write import ANY, Change, Write, Written, version_of
 
 _WORDS = {Change.CREATE: "create", Change.PUT: "replace", Change.MERGE: "change", Change.DELETE: "delete"}
@@ -111,6 +120,16 @@ class Writer:
                 if (write.match == wish.match and write.absent == wish.absent) or attempt == _ATTEMPTS:
                     raise
         if written.changed:
+            # A machine's events are found by its name, those of other objects by their key.
+            about = wish.name if wish.kind.name == "VirtualMachine" else wish.key
+            tell(
+                req,
+                self._services,
+                "ObjectChanged",
+                write.message.partition("\n")[0],
+                about,
+                written.revision,
+            )
             self._services.wake(f"api: {wish.key}")
         return written
 
@@ -127,6 +146,7 @@ class Writer:
             _require_after(caller, wish, wish.body)
         if view is not None:
             require(req, Role.OPERATOR, view.thing)
+            self._require_file(view)
         elif wish.change in (Change.MERGE, Change.DELETE):
             raise NotFoundError(f"there is no {wish.kind.name} {wish.name!r}")
         before = view.data(status=False) if view is not None else None
@@ -145,6 +165,19 @@ class Writer:
     def _labels(self, kind: str, name: str) -> Mapping[str, str]:
         view = self._views.one(self._views.moment(ALL[kind]), name)
         return view.labels if view is not None else {}
+
+    def _require_file(self, view: View) -> None:
+        """Refuse a machine that stands in no file: its pool makes it.
+
+        Raises:
+            ConflictError: It is one.
+        """
+        if f"{view.kind}/{view.name}" not in self._services.desired.read().origins:
+            pool = view.labels.get(POOL_LABEL, "")
+            raise ConflictError(
+                f"{view.name} is a machine of the pool {pool}, and stands in no file",
+                hint=f"change the template of VirtualMachinePool {pool}",
+            )
 
     async def _wait(self, req: Request, resp: Response, wish: Wish, written: Written, longest: float) -> bool:
         """Wait until it is true. False: it is not, and the answer is an operation."""
@@ -189,6 +222,12 @@ def _as_seen(wish: Wish, view: View | None) -> tuple[str | None, bool]:
     if wish.match not in (None, ANY, view.version):
         raise PreconditionError(f"{wish.key} has another version now", hint="get it again, and look at it")
     return view.version, wish.absent
+
+
+def tell(req: Request, services: Services, reason: str, what: str, about: str, revision: str = "") -> None:
+    """Let an event say what was asked for here, by whom, and by which request."""
+    message = f"{what}, by {req.context.caller.name} (request {req.context.request_id})"
+    services.store.add_events([Event(services.clock(), reason, message, about, revision=revision)])
 
 
 async def read_wish(req: Request, kind: Kind, name: str | None, change: Change) -> Wish:

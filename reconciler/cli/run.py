@@ -54,10 +54,12 @@ def run(app: App, period: str | None, log_format: str | None, metrics: str | Non
             waker.wake(signal, urgent=True)
 
         stop = stack.enter_context(stop_on_signals(asked_to_stop))
-        address = app.loaded.config.api.listen
+        address, share = app.loaded.config.api.listen, app.loaded.config.api.reuse_port
         if address is not None:
             from reconciler.cli.serving import serving  # noqa: PLC0415 - only where it is served
 
-            stack.enter_context(serving(app, address, waker.wake, metrics=ApiMetrics(counted.registry)))
+            stack.enter_context(
+                serving(app, address, waker.wake, metrics=ApiMetrics(counted.registry), reuse_port=share)
+            )
         Daemon(engine, waker, notifier, watchdog, counted).run(stop)
     sys.stdout.flush()

@@ -34,6 +34,7 @@ def serving(
     *,
     reuse_port: bool = False,
     metrics: ApiMetrics | None = None,
+    alive: Callable[[], object] = lambda: None,
 ) -> Iterator[Server]:
     """Serve the API within the block.
 
@@ -43,6 +44,7 @@ def serving(
         wake: Tells a daemon in this process that there is something to do.
         reuse_port: Share the port with other processes.
         metrics: Where requests are counted, if there are others in this process.
+        alive: Called every few seconds as long as the server's loop turns.
 
     Raises:
         UsageError: It must not be served there, or cannot be.
@@ -63,7 +65,7 @@ def serving(
             one.on_commit(guarded.feeds.wake)
         sockets = listen(address, reuse_port=reuse_port)
         served = AccessLog(create_app(guarded), guarded.metrics)
-        with Server(served, sockets, tls=tls, on_stop=guarded.stop_streams) as server:
+        with Server(served, sockets, tls=tls, on_stop=guarded.stop_streams, alive=alive) as server:
             yield server
 
 

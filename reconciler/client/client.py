@@ -25,7 +25,7 @@ class Client(Transport):
     """Everything that the API offers; see `Transport` for the arguments.
 
     Collections are ``virtualmachines``, ``instancetypes``, ``images``, ``storagepools``, ``volumes``,
-    ``networks`` and ``virtualmachinepools``. Every method raises `reconciler.errors.ReconcilerError`.
+    ``networks``, ``virtualmachinepools`` and ``hosts``. Every method raises `reconciler.errors.ReconcilerError`.
     """
 
     def __enter__(self) -> Client:

@@ -66,20 +66,23 @@ def error_of(status: int, problem: Mapping[str, Any], retry_after: float | None 
         detail += "".join(f"\n  {one.path}: {one.message}" for one in mistakes)
     if reason in _BY_REASON:
         return _BY_REASON[reason](detail, hint=hint)
-    if status == 409 and reason != "Blocked":
-        line = problem.get("line", 0)
-        return ConflictError(
-            detail, hint=hint, file=str(problem.get("file", "")), line=line if isinstance(line, int) else 0
-        )
-    if reason == "Blocked":
-        blocked = ReconcilerError(detail, hint=hint)
-        blocked.exit_code = BLOCKED  # type: ignore[misc]  # this one error, not its class
-        return blocked
+    if status == 409:
+        return _conflict(detail, hint, problem)
     if status in _NOT_NOW and reason not in _LASTING:
         return UnavailableError(detail, hint=hint, retry_after=retry_after or 1.0)
     if status == 500:
         return ReconcilerError(detail, hint=f"request id {problem.get('requestId', 'unknown')}")
     return _BY_STATUS.get(status, ReconcilerError)(detail, hint=hint)
+
+
+def _conflict(detail: str, hint: str, problem: Mapping[str, Any]) -> ReconcilerError:
+    if problem.get("reason") == "Blocked":
+        blocked = ReconcilerError(detail, hint=hint)
+        blocked.exit_code = BLOCKED  # type: ignore[misc]  # this one error, not its class
+        return blocked
+    line = problem.get("line", 0)
+    file = str(problem.get("file", ""))
+    return ConflictError(detail, hint=hint, file=file, line=line if isinstance(line, int) else 0)
 
 
 def _mistakes(problem: Mapping[str, Any]) -> list[Problem]:

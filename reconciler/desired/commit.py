@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.desired.git import GitError, GitTree, run_git, without_password
+from reconciler.desired.repository.branches import local_branch, remote_branch
+from reconciler.desired.repository.git_place import GitPlace
+from reconciler.desired.repository.place import MovedError, Step
+from reconciler.desired.repository.work_tree import WorkTrees
 from reconciler.errors import ReconcilerError
 from reconciler.model.config import SourceConfig
 
-_PUSH_TIMEOUT = 120.0
 _AUTHOR = re.compile(r"\s*([^<>\n]*[^<>\s])\s*<([^<>\s]+)>\s*")
+_ATTEMPTS = 10
 _AGAIN = "nothing was changed; run the same command again"
 
 
@@ -153,61 +157,18 @@ class _Repository:
         self._identity = identity
 
     def save(self, new: NewText) -> str:
-        prefix = self._git("rev-parse", "--show-prefix")
-        path = prefix + new.file
         if self._config.remote is not None:
-            return self._to_remote(self._config.remote, path, new)
-        branch = self._branch()
-        tree = self._work_tree(branch)
-        if tree is not None:
-            commit = self._in_work_tree(tree, path, new)
-        else:
-            old = self._git("rev-parse", "--verify", branch)
-            commit = self._commit(old, path, new)
-            self._git("update-ref", "-m", new.message.partition("\n")[0], branch, commit, old)
+            branch = remote_branch(self._root, self._config.remote, self._config.ref)
+            where = f" of {without_password(self._config.remote)}"
+            return f"{self._without_work_tree(new)[:12]} on {branch.removeprefix('refs/heads/')}{where}"
+        path = self._git("rev-parse", "--show-prefix") + new.file
+        branch = local_branch(self._root, self._config.ref)
+        tree = WorkTrees(self._root, self._common()).of(branch)
+        commit = self._in_work_tree(tree, path, new) if tree is not None else self._without_work_tree(new)
         return f"{commit[:12]} on {branch.removeprefix('refs/heads/')}"
 
-    # -- which branch -------------------------------------------------------------------------------
-
-    def _branch(self) -> str:
-        """The full name of the branch that the source follows."""
-        ref = self._config.ref
-        if ref == "HEAD":
-            try:
-                return self._git("symbolic-ref", "HEAD")
-            except GitError as error:
-                raise ReconcilerError(
-                    f"{self._root} has no branch checked out", hint="set source.ref to a branch"
-                ) from error
-        for name in (f"refs/heads/{ref}", ref):
-            if name.startswith("refs/heads/") and self._resolves(name):
-                return name
-        raise ReconcilerError(
-            f"the source follows {ref!r}, which is no branch: a tag or a commit cannot be changed",
-            hint="set source.ref to a branch",
-        )
-
-    def _resolves(self, name: str) -> bool:
-        try:
-            self._git("rev-parse", "--verify", "--quiet", "--end-of-options", name)
-        except GitError:
-            return False
-        return True
-
-    def _work_tree(self, branch: str) -> Path | None:
-        """Where the branch is checked out, in this work tree or a linked one."""
-        tree: Path | None = None
-        for line in self._git("worktree", "list", "--porcelain").splitlines():
-            word, _, value = line.partition(" ")
-            if word == "worktree":
-                tree = Path(value)
-            elif (word, value) == ("branch", branch):
-                return tree
-            elif word == "bare":
-                tree = None
-        return None
-
-    # -- how ----------------------------------------------------------------------------------------
+    def _common(self) -> Path:
+        return Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir"))
 
     def _in_work_tree(self, tree: Path, path: str, new: NewText) -> str:
         """Write the file where people see it, and commit it alone, with their hooks."""
@@ -234,73 +195,36 @@ class _Repository:
         with contextlib.suppress(GitError):
             self._git("reset", "--quiet", "--", path, at=tree)
 
-    def _commit(self, parent: str, path: str, new: NewText) -> str:
-        """A commit on `parent` that changes this file, without a work tree. No branch moves."""
-        entry = self._git("ls-tree", "--full-tree", parent, "--", path)
-        mode, blob = (entry.split()[0], entry.split()[2]) if entry else ("100644", None)
-        held = run_git(self._root, "cat-file", "blob", blob).decode() if blob else None
-        self._require(new, held)
-        with tempfile.TemporaryDirectory(prefix="reconciler-") as folder:
-            index: dict[str, str | None] = {"GIT_INDEX_FILE": f"{folder}/index"}
-            self._git("read-tree", parent, more=index)
-            made = self._git("hash-object", "-w", "--stdin", stdin=new.text.encode())
-            self._git("update-index", "--add", "--cacheinfo", f"{mode},{made},{path}", more=index)
-            tree = self._git("write-tree", more=index)
-        return self._git("commit-tree", tree, "-p", parent, stdin=new.message.encode())
+    def _without_work_tree(self, new: NewText) -> str:
+        """One commit on what the branch says now, as programs make them: see `GitPlace`."""
+        config = self._config
+        tree = GitTree(self._root, config.ref, config.folder, config.remote, config.max_file_size)
+        place = GitPlace(tree, config)
+        author = new.author or self._git("var", "GIT_AUTHOR_IDENT").rpartition(">")[0] + ">"
+        try:
+            for _ in range(_ATTEMPTS):
+                revision = tree.listing().revision
+                held = None
+                if tree.version(new.file) is not None:
+                    content = next(iter(tree.read([new.file])))[1]
+                    held = content.decode(errors="replace") if isinstance(content, bytes) else ""
+                self._require(new, held)
+                step = Step(new.file, held, new.text, new.message, author)
+                with contextlib.suppress(MovedError):
+                    return place.put(revision, [step])[0]
+                if config.remote is not None:
+                    remote = without_password(config.remote)
+                    told = f"{remote} does not take the change: rejected, since somebody else was quicker"
+                    raise ReconcilerError(told, hint=_AGAIN)
+        finally:
+            place.close()
+        raise ReconcilerError(f"others changed {self._root} all the time", hint=_AGAIN)
 
     def _require(self, new: NewText, held: str | None) -> None:
         if held != new.before:
             what = "is there already" if new.before is None else "was changed meanwhile"
             raise ReconcilerError(f"{new.file} {what} in {self._root}", hint=_AGAIN)
 
-    def _to_remote(self, remote: str, path: str, new: NewText) -> str:
-        """Commit on what was fetched, push, and follow only if the remote took it."""
-        config = self._config
-        tracking = GitTree(self._root, config.ref, "", remote, config.max_file_size).tracking
-        branch = self._remote_branch(remote)
-        old = self._git("rev-parse", "--verify", tracking)
-        commit = self._commit(old, path, new)
-        try:
-            run_git(
-                self._root,
-                "push",
-                "--quiet",
-                "--end-of-options",
-                remote,
-                f"{commit}:{branch}",
-                timeout=_PUSH_TIMEOUT,
-            )
-        except GitError as error:
-            raise ReconcilerError(
-                f"{without_password(remote)} does not take the change: {without_password(str(error))}",
-                hint=_AGAIN,
-            ) from error
-        self._git("update-ref", tracking, commit, old)
-        return f"{commit[:12]} on {branch.removeprefix('refs/heads/')} of {without_password(remote)}"
-
-    def _remote_branch(self, remote: str) -> str:
-        ref = self._config.ref
-        told = run_git(self._root, "ls-remote", "--symref", "--end-of-options", remote, timeout=_PUSH_TIMEOUT)
-        lines = [line.split("\t") for line in told.decode().splitlines()]
-        names = {name for _, name in lines}
-        if ref == "HEAD":
-            heads = [value.removeprefix("ref: ") for value, name in lines if name == "HEAD" and " " in value]
-            names &= set(heads)
-            ref = heads[0] if heads else ref
-        for name in (f"refs/heads/{ref}", ref):
-            if name.startswith("refs/heads/") and (name in names or name == ref):
-                return name
-        raise ReconcilerError(
-            f"the source follows {ref!r}, which is no branch of {without_password(remote)}",
-            hint="set source.ref to a branch",
-        )
-
-    def _git(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        at: Path | None = None,
-        more: dict[str, str | None] | None = None,
-    ) -> str:
-        said = run_git(at or self._root, *arguments, stdin=stdin, more={**self._identity, **(more or {})})
+    def _git(self, *arguments: str, at: Path | None = None) -> str:
+        said = run_git(at or self._root, *arguments, more=self._identity)
         return said.decode(errors="surrogateescape").rstrip("\n")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.desired.commit import NewText, save
 from reconciler.desired.edit import Path as Place
 from reconciler.desired.edit import add, edit
+from reconciler.desired.repository.overlay import Overlay
 from reconciler.desired.source import Source, image_files, open_tree
-from reconciler.desired.tree import Content, Listing, Tree
+from reconciler.desired.tree import Content, Excluded
 from reconciler.errors import DesiredStateError, Problem, ReconcilerError
 from reconciler.model.config import SourceConfig
 from reconciler.model.manifest import Object
@@ -33,6 +32,7 @@ class Draft:
         self._config = config
         self._base = base
         self._digests = digests
+        self._exclude = exclude
         self._tree = open_tree(config, base, exclude)
         if self._tree.fetch() or self._tree.warnings:
             self._require_fetched()
@@ -72,7 +72,10 @@ class Draft:
     def source(self) -> Source:
         """The desired state with the change."""
         images = image_files(self._config, self._base, self._digests)
-        return Source(_Overlay(self._tree, self._file, self._text), images)
+        overlay = Overlay(self._tree, excluded=Excluded(self._tree.root, self._exclude))
+        overlay.follow()
+        overlay.put({self._file: self._text.encode()})
+        return Source(overlay, images)
 
     def save(self, message: str, author: str | None = None) -> str:
         """Save the change, and say where it is.
@@ -111,44 +114,3 @@ def _text(file: str, content: Content) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise DesiredStateError([Problem(file, 0, 0, "", "the file is not UTF-8")]) from error
-
-
-class _Overlay:
-    """A tree with another content in one file."""
-
-    def __init__(self, tree: Tree, file: str, text: str) -> None:
-        self._tree = tree
-        self._file = file
-        self._content = text.encode()
-        self.root = tree.root
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See `Tree`."""
-        return self._tree.warnings
-
-    def listing(self) -> Listing:
-        """See `Tree`."""
-        found = self._tree.listing()
-        version = hashlib.sha256(self._content).hexdigest()
-        files = dict(sorted({**found.files, self._file: version}.items()))
-        revision = f"{found.revision}+{version[:12]}" if found.revision else None
-        return replace(found, revision=revision, files=files)
-
-    def version(self, path: str) -> Hashable | None:
-        """See `Tree`."""
-        return self._tree.version(path)
-
-    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, Content]]:
-        """See `Tree`."""
-        found = dict(self._tree.read([path for path in paths if path != self._file]))
-        for path in paths:
-            yield path, self._content if path == self._file else found[path]
-
-    def fetch(self) -> bool:
-        """See `Tree`."""
-        return False
-
-    def place(self, revision: str, target: Path) -> Path:
-        """See `Tree`; without the new content, which is no file yet."""
-        return self._tree.place(revision, target)

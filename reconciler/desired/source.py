@@ -6,19 +6,20 @@ import gc
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from reconciler.desired.check import Catalog, check, check_draft, is_template_path
-from reconciler.desired.check_pools import addresses_taken, names_taken
-from reconciler.desired.check_storage import between
 from reconciler.desired.checksums import SHA256_DIGITS, ChecksumFiles
 from reconciler.desired.decode import Mistake, SharedParts
 from reconciler.desired.git import GitTree
 from reconciler.desired.images import ImageFile, ImageFiles
 from reconciler.desired.index import Index
 from reconciler.desired.parsed import ParsedFile, parse_file
+from reconciler.desired.rivals import Finding, rivals
 from reconciler.desired.tree import Excluded, FolderTree, Listing, Tree, refused
 from reconciler.desired.yaml_file import Document, documents, show_path
 from reconciler.errors import DesiredStateError, Problem
@@ -28,6 +29,8 @@ from reconciler.model.manifest import InstanceType, VirtualMachine
 from reconciler.model.network import Network
 from reconciler.model.pool import VirtualMachinePool
 from reconciler.model.storage import Image, StoragePool, Volume
+
+_MACHINES, _ORIGINS = attrgetter("machines"), attrgetter("origins")
 
 
 def open_source(
@@ -66,15 +69,6 @@ def open_tree(config: SourceConfig, base: Path, exclude: Sequence[Path] = ()) ->
     return FolderTree(root, config.folder, config.max_file_size, left_out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """A mistake of an object, whose line is not known yet."""
-
-    key: str
-    origin: Origin
-    mistake: Mistake
-
-
 class Source:
     """Reads the desired state, whole and valid, or every mistake in it.
 
@@ -96,7 +90,7 @@ class Source:
         self._looks: dict[str, tuple[Image, ImageFile, Image]] = {}
         self._texts: dict[str, tuple[object, str]] = {}
         self._catalog = Catalog()
-        self._checked: dict[str, tuple[ParsedFile, Catalog, tuple[_Finding, ...]]] = {}
+        self._checked: dict[str, tuple[ParsedFile, Catalog, tuple[Finding, ...]]] = {}
         self._last: tuple[object, DesiredState | DesiredStateError] | None = None
         self._listing: Listing | None = None
 
@@ -196,7 +190,7 @@ class Source:
         self._checked = {path: entry for path, entry in self._checked.items() if path in self._files}
         return changed
 
-    def _make_catalog(self) -> tuple[Catalog, tuple[_Finding, ...]]:
+    def _make_catalog(self) -> tuple[Catalog, tuple[Finding, ...]]:
         """What machines refer to; the very same object as last time if none of it changed."""
         presets: dict[str, InstanceType] = {}
         images: dict[str, Image] = {}
@@ -207,7 +201,7 @@ class Source:
             VirtualMachinePool: {},
         }
         sizes: dict[str, int] = {}
-        findings: list[_Finding] = []
+        findings: list[Finding] = []
         wanted: set[str] = set()
         broken: set[str] = set()
         partial = False
@@ -228,7 +222,7 @@ class Source:
                 sizes[one.name] = seen.size
                 mistake = _image_mistake(one, seen)
                 if mistake is not None:
-                    findings.append(_Finding(f"Image/{one.name}", _origin(file, one, path), mistake))
+                    findings.append(Finding(f"Image/{one.name}", _origin(file, one, path), mistake))
         made = Catalog(
             presets,
             images,
@@ -284,18 +278,19 @@ class Source:
         self._texts = texts
         return {path: text for path, (_, text) in texts.items()}
 
-    def _state(self, listing: Listing, catalog: Catalog, findings: Iterable[_Finding]) -> DesiredState:
+    def _state(self, listing: Listing, catalog: Catalog, findings: Iterable[Finding]) -> DesiredState:
         files = self._files
-        machines: dict[str, VirtualMachine] = {}
-        origins: dict[str, Origin] = {}
-        for file in files.values():
-            machines.update(file.machines)
-            origins.update(file.origins)
-        found = [*findings, *self._twins(origins), *self._mac_twins(origins), *self._address_twins(origins)]
-        found += _volume_rivals(machines, catalog, origins)
-        found += _pool_rivals(machines, catalog, origins)
+        every = files.values()
+        # There may be 20,000 files of one machine: a loop of ours would cost several times as much.
+        machines: dict[str, VirtualMachine] = dict(chain.from_iterable(map(_MACHINES, every)))
+        origins: dict[str, Origin] = dict(chain.from_iterable(map(_ORIGINS, every)))
+        found = [*findings, *rivals(every, machines, catalog, origins)]
         for path, file in files.items():
-            found += self._check(path, file, catalog)
+            known = self._checked.get(path)
+            if known is None or known[0] is not file or known[1] is not catalog:
+                known = self._check(path, file, catalog)
+            if known[2]:
+                found += known[2]
         problems = [*listing.problems, *(p for file in files.values() for p in file.problems)]
         problems += self._locate(found)
         if problems:
@@ -330,105 +325,35 @@ class Source:
             )
         return f"folder:{whole.hexdigest()[:40]}"
 
-    def _check(self, path: str, file: ParsedFile, catalog: Catalog) -> tuple[_Finding, ...]:
-        known = self._checked.get(path)
-        if known is not None and known[0] is file and known[1] is catalog:
-            return known[2]
+    def _check(
+        self, path: str, file: ParsedFile, catalog: Catalog
+    ) -> tuple[ParsedFile, Catalog, tuple[Finding, ...]]:
+        """A file's mistakes against all others, which are remembered."""
         findings = tuple(
-            _Finding(key, origin, mistake)
+            Finding(key, origin, mistake)
             for (key, one), (_, origin) in zip(file.objects, file.origins, strict=True)
             for mistake in check(one, catalog)
         )
         findings += tuple(
-            _Finding(key, origin, mistake)
+            Finding(key, origin, mistake)
             for key, origin, draft in file.drafts
             for mistake in check_draft(draft, catalog, key)
         )
-        self._checked[path] = (file, catalog, findings)
-        return findings
+        found = self._checked[path] = (file, catalog, findings)
+        return found
 
-    def _twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
-        """Two objects of one name."""
-        if len(origins) == sum(len(file.origins) for file in self._files.values()):
-            return
-        first: dict[str, Origin] = {}
-        for file in self._files.values():
-            for key, origin in file.origins:
-                if key in first:
-                    message = f"{key.replace('/', ' ', 1)} is declared twice, first in {_show(first[key])}"
-                    yield _Finding(key, origin, Mistake(("metadata", "name"), message))
-                first.setdefault(key, origin)
-
-    def _mac_twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
-        """Two interfaces with one MAC."""
-        whole: dict[int, tuple[str, int]] = {}
-        for file in self._files.values():
-            whole.update(file.macs)
-        if len(whole) == sum(len(file.macs) for file in self._files.values()):
-            return
-        first: dict[int, tuple[str, int]] = {}
-        for file in self._files.values():
-            for mac, (name, index) in file.macs:
-                other, at = first.setdefault(mac, (name, index))
-                if (other, at) != (name, index):
-                    key = f"VirtualMachine/{name}"
-                    origin = origins[f"VirtualMachine/{other}"]
-                    owner = f"interfaces[{at}]" if other == name else other
-                    message = f"the MAC {_show_mac(mac)} belongs to {owner} too ({_show(origin)})"
-                    path = ("spec", "interfaces", index, "mac")
-                    yield _Finding(key, origins[key], Mistake(path, message))
-
-    def _address_twins(self, origins: Mapping[str, Origin]) -> Iterator[_Finding]:
-        """Two interfaces that fix one address on one network."""
-        first: dict[tuple[str, str], tuple[str, int]] = {}
-        for file in self._files.values():
-            for place, (name, index) in file.addresses:
-                other, at = first.setdefault(place, (name, index))
-                if (other, at) != (name, index):
-                    key, origin = f"VirtualMachine/{name}", origins[f"VirtualMachine/{other}"]
-                    owner = f"interfaces[{at}]" if other == name else other
-                    message = f"{place[1]} on the network {place[0]} belongs to {owner} too ({_show(origin)})"
-                    path = ("spec", "interfaces", index, "address")
-                    yield _Finding(key, origins[key], Mistake(path, message))
-
-    def _locate(self, findings: Iterable[_Finding]) -> Iterator[Problem]:
+    def _locate(self, findings: Iterable[Finding]) -> Iterator[Problem]:
         """Problems with line and column: the files with mistakes are read again for their places.
 
         Keeping the place of every value of 20,000 machines would cost more than all else together.
         """
-        by_file: dict[str, list[_Finding]] = {}
+        by_file: dict[str, list[Finding]] = {}
         for finding in findings:
             by_file.setdefault(finding.origin.file, []).append(finding)
         for path, content in self._tree.read(sorted(by_file)):
             lines = {} if isinstance(content, Problem) else _by_line(content, path)
             for finding in by_file[path]:
                 yield _problem(finding, lines.get(finding.origin.line))
-
-
-def _volume_rivals(
-    machines: Mapping[str, VirtualMachine], catalog: Catalog, origins: Mapping[str, Origin]
-) -> Iterator[_Finding]:
-    """Two machines with one volume, and disks of one name."""
-    if not catalog.volumes:
-        return
-    for claim, other, message in between(machines, catalog.volumes):
-        if other is None and catalog.excuses("VirtualMachine", claim.machine):
-            continue
-        where = f" ({_show(origins[other])})" if other is not None else ""
-        yield _Finding(claim.key, origins[claim.key], Mistake(claim.path, message + where))
-
-
-def _pool_rivals(
-    machines: Mapping[str, VirtualMachine], catalog: Catalog, origins: Mapping[str, Origin]
-) -> Iterator[_Finding]:
-    """Machines with a name or an address of a pool's."""
-    pools = catalog.machine_pools
-    if not pools:
-        return
-    for key, mistake, other in (*names_taken(machines, pools), *addresses_taken(machines.values(), pools)):
-        yield _Finding(
-            key, origins[key], replace(mistake, message=f"{mistake.message} ({_show(origins[other])})")
-        )
 
 
 def _differs(before: ParsedFile | None, now: ParsedFile) -> bool:
@@ -445,7 +370,7 @@ def _by_line(content: bytes, path: str) -> dict[int, Document]:
     return found
 
 
-def _problem(finding: _Finding, document: Document | None) -> Problem:
+def _problem(finding: Finding, document: Document | None) -> Problem:
     mistake, origin = finding.mistake, finding.origin
     if document is not None:
         return document.problem(mistake.path, mistake.message, key=mistake.at_key, owner=finding.key)
@@ -479,14 +404,6 @@ def _decoded(content: bytes | Problem) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _show(origin: Origin) -> str:
-    return f"{origin.file}:{origin.line}"
-
-
-def _show_mac(mac: int) -> str:
-    return mac.to_bytes(6, "big").hex(":")
 
 
 @contextmanager

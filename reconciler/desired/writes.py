@@ -141,6 +141,7 @@ class Repository:
         Raises:
             DesiredStateError: It is refused, with every mistake in it.
         """
+        self._place.glance()
         arrived = self._looks
         seen = self._seen
         if seen is None or not self._still(seen):
@@ -226,13 +227,13 @@ class Repository:
         if not leads:
             job.woken.wait()
         if job.answer is None:
-            self._lead()
+            self._lead(job)
         if job.answer is None or isinstance(job.answer, ReconcilerError):
             raise job.answer or UnavailableError("the change was given up", hint="try again")
         return job.answer
 
-    def _lead(self) -> None:
-        """Write for all who wait, and leave the lead to one of those who came meanwhile."""
+    def _lead(self, first: _Job) -> None:
+        """Write for all who wait, `first` among them, and leave the lead to one who came meanwhile."""
         group: list[_Job] = []
         try:
             if self._busy:
@@ -244,11 +245,18 @@ class Repository:
                 self._write_group(group)
         finally:
             with self._queue:
+                if not group:  # interrupted
+                    self._waiting.remove(first)
                 self._led = bool(self._waiting)
                 if self._led:
                     self._waiting[0].woken.set()
             for job in group:
                 job.woken.set()
+
+    def close(self) -> None:
+        """Leave nothing behind that says who writes; whoever writes again just goes on."""
+        with self._lock:
+            self._place.close()
 
     def host(self, name: str) -> Data:
         """A host's own variables as they stand in the inventory; those of its groups are not among them.

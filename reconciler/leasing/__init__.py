@@ -68,6 +68,8 @@ _Done = Outcome | None
 class Leasing:
     """Lends machines. One for a process is best: what many threads want at once is committed together.
 
+    Never call it within a transaction of the store: it could wait for one who waits for that transaction.
+
     Args:
         store: Has members and leases.
         read: Reads the newest desired state, which has the pools.
@@ -168,8 +170,7 @@ class Leasing:
         Raises:
             NotFoundError: There is none (any more).
         """
-        expire(self._store, self._clock)
-        found = self._store.lease(lease)
+        found = self._living(self._store.lease(lease))
         if found is None:
             raise _unknown(lease)
         return found
@@ -180,8 +181,7 @@ class Leasing:
         Raises:
             NotFoundError: It is not leased.
         """
-        expire(self._store, self._clock)
-        found = self._store.lease_of(vm)
+        found = self._living(self._store.lease_of(vm))
         if found is None:
             raise NotFoundError(f"{vm} is not leased", hint="see: reconciler leases")
         return found
@@ -190,6 +190,13 @@ class Leasing:
         """All leases, by expiry."""
         expire(self._store, self._clock)
         return self._store.leases(pool)
+
+    def _living(self, lease: Lease | None) -> Lease | None:
+        """The lease, unless its time is over: then it ends now."""
+        if lease is not None and lease.expires <= self._store.lease_time():
+            expire(self._store, self._clock)
+            return None
+        return lease
 
     def _ask(self, wish: Checkout) -> Lease | Waiter:
         if time.monotonic() >= self._expired + EXPIRY:
@@ -213,12 +220,14 @@ class Leasing:
 
     def _together(self, steps: Sequence[_Step]) -> Sequence[_Done]:
         """One transaction: what comes back, what is kept, and then who gets what; and the events of it."""
-        store, now, at = self._store, self._store.lease_time(), self._clock()
+        store = self._store
         done: dict[int, _Done] = {}
         events: list[Event] = []
         returns = [(index, one) for index, one in enumerate(steps) if isinstance(one, _Return)]
         wishes = [(index, one) for index, one in enumerate(steps) if isinstance(one, Checkout)]
         with store.transaction():
+            # Only now: it may have taken long until it was our turn to write.
+            now, at = store.lease_time(), self._clock()
             if returns:
                 ended = store.checkin_many([one.lease for _, one in returns], now)
                 for (index, one), lease in zip(returns, ended, strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -126,8 +126,13 @@ class Line:
 
     def _look(self, tickets: list[Ticket]) -> None:
         """Once: who is it the turn of, who went away, whose time is over, and that the others wait on."""
-        served = self._store.served(self._store.lease_time())
-        turn = [one for one in tickets if one.wish.waiter in served and not one.left]
+        now = self._store.lease_time()
+        served = self._store.served(now)
+        in_line = {
+            w.id for pool in {one.wish.pool for one in tickets} for w in self._store.waiters(pool, now)
+        }
+        # Whose place is gone asks again, too: it is lost, or used up by the same wish in another process.
+        turn = [one for one in tickets if not one.left and _has_turn(one.wish.waiter, served, in_line)]
         if turn:
             for ticket, outcome in zip(turn, self._lend([one.wish for one in turn]), strict=True):
                 self._take(ticket, outcome)
@@ -159,17 +164,20 @@ class Line:
 
     def _settle(self, ticket: Ticket, result: Lease | ReconcilerError | None) -> None:
         with self._lock:
-            left = ticket.left
-            if ticket.future.done():
-                return
-            if isinstance(result, Lease):
-                ticket.future.set_result(result)
-            elif result is not None:
-                ticket.future.set_exception(result)
-            else:
+            # Whoever cancelled the future went away, too.
+            left = ticket.left or ticket.future.done()
+            if ticket.future.done() or result is None:
                 ticket.future.cancel()
+            elif isinstance(result, Lease):
+                ticket.future.set_result(result)
+            else:
+                ticket.future.set_exception(result)
         if left and isinstance(result, Lease) and not ticket.wish.key:
             self._give_back(result)
+
+
+def _has_turn(place: int | None, served: Set[int], in_line: Set[int]) -> bool:
+    return place in served or place not in in_line
 
 
 def _result(ticket: Ticket) -> Lease | None:

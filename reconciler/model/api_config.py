@@ -69,6 +69,8 @@ class ApiConfig(Manifest):
     Attributes:
         listen: ``address:port`` that `reconciler run` serves too, and `reconciler api` by default; without it
             `run` serves nothing.
+        reuse_port: Several processes of one user may share the port: `run` and any number of
+            `reconciler api`.
         tls: TLS; without it plain HTTP.
         anonymous: Everybody who reaches the loopback address is an admin; refused anywhere else.
         insecure_http: Serve plain HTTP off the loopback address: only where something in front of it does TLS,
@@ -86,6 +88,7 @@ class ApiConfig(Manifest):
     """
 
     listen: str | None = None
+    reuse_port: bool = False
     tls: TlsConfig | None = None
     anonymous: bool = False
     insecure_http: bool = False

@@ -37,7 +37,7 @@ class WatchStore(Protocol):
         """What moved so far, by this process or another; so cheap that it may be asked often."""
 
     def on_commit(self, listener: Callable[[], object]) -> None:
-        """Call this after each commit of this very object, in the thread that wrote; it must return at once."""
+        """Call this after each commit of this very object, in the thread that wrote; it returns at once."""
 
     def statuses(self, subject: str) -> Mapping[str, str]:
         """How the objects of one kind were seen last, as JSON text by name.

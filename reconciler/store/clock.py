@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from reconciler.errors import StoreError
 from reconciler.store import schema
 from reconciler.store.session import Session
 
@@ -40,8 +41,16 @@ class SystemClocks:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def boot(self) -> str:
-        """See random(4)."""
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        """See random(4).
+
+        Raises:
+            StoreError: The kernel does not tell.
+        """
+        path = Path("/proc/sys/kernel/random/boot_id")
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise StoreError(f"{path}, which tells boots apart, cannot be read: {error.strerror}") from error
 
 
 class Clock(Session):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
 from reconciler.model.status import Condition, ConditionStatus
 from reconciler.store import schema
@@ -18,12 +18,23 @@ Told = tuple[Condition, ...]
 """All conditions of one machine or host, ordered by type."""
 
 
+MANY = 2000
+"""If more subjects than this changed, all are read again."""
+
+REMEMBERED = 5000
+"""Versions for which it is known what they changed; one who has an older one reads all again."""
+
+
 class Conditions(Session):
     """The part of the store that keeps conditions."""
 
     def conditions(self, subject: Subject) -> Mapping[str, Told]:
         """See `Store.conditions`."""
-        return self._snapshot(_key(subject), lambda connection: _load(connection, subject))
+        return self._snapshot(
+            _key(subject),
+            lambda connection: _load(connection, subject),
+            lambda connection, before, version: _patch(connection, subject, before, version),
+        )
 
     def set_conditions(
         self, subject: Subject, conditions: Mapping[str, Sequence[Condition]], *, complete: bool = False
@@ -34,6 +45,8 @@ class Conditions(Session):
         if changed:
             with self._writing(durable=False) as connection:
                 _write(connection, subject, stored, changed)
+                version = self._next_version(connection, _key(subject))
+                _remember(connection, subject, changed, version)
                 merged = {**stored, **changed}
                 snapshot = {name: each for name, each in merged.items() if each}
                 self._keep(_key(subject), snapshot)
@@ -74,9 +87,48 @@ def _key(subject: Subject) -> str:
     return f"conditions of {subject}"
 
 
-def _load(connection: Connection, subject: Subject) -> Mapping[str, Told]:
+def _load(connection: Connection, subject: Subject) -> dict[str, Told]:
+    return _read(connection, schema.conditions.c.subject == subject)
+
+
+def _patch(
+    connection: Connection, subject: Subject, before: Mapping[str, Told], version: int
+) -> Mapping[str, Told] | None:
+    """What was read at an earlier version, with just those read again that were written since.
+
+    Of 40,000 conditions most ticks change a few.
+    """
+    changes, columns = schema.condition_changes.c, schema.conditions.c
+    since = (changes.subject == subject, changes.version > version)
+    newest = connection.execute(select(func.max(changes.version)).where(changes.subject == subject)).scalar()
+    names = connection.execute(select(changes.name).where(*since).limit(MANY + 1)).scalars().all()
+    if len(names) > MANY or (newest or 0) - version > REMEMBERED:
+        return None
+    after = {**before}
+    for begin in range(0, len(names), 200):
+        part = names[begin : begin + 200]
+        found = _read(connection, and_(columns.subject == subject, columns.name.in_(part)))
+        for name in part:
+            if name in found:
+                after[name] = found[name]
+            else:
+                after.pop(name, None)
+    return after
+
+
+def _remember(connection: Connection, subject: Subject, names: Iterable[str], version: int) -> None:
+    """Which subjects a version changed, for those who have read an earlier one."""
+    rows = [{"subject": subject, "name": name, "version": version} for name in names]
+    replace_rows(connection, schema.condition_changes, rows)
+    if version % 500 == 0:
+        changes = schema.condition_changes.c
+        old = (changes.subject == subject, changes.version < version - REMEMBERED - 500)
+        connection.execute(delete(schema.condition_changes).where(*old))
+
+
+def _read(connection: Connection, where: ColumnElement[bool]) -> dict[str, Told]:
     table = schema.conditions
-    query = select(table).where(table.c.subject == subject).order_by(table.c.name, table.c.type)
+    query = select(table).where(where).order_by(table.c.name, table.c.type)
     grouped: dict[str, list[Condition]] = {}
     for row in connection.execute(query):
         grouped.setdefault(row.name, []).append(

@@ -340,6 +340,15 @@ numbers = Table(
     Column("value", Integer, nullable=False),
 )
 
+condition_changes = Table(
+    "condition_changes",
+    METADATA,
+    Column("subject", String, primary_key=True),
+    Column("name", Words, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Index("condition_changes_by_version", "subject", "version"),
+)
+
 statuses = Table(
     "statuses",
     METADATA,

@@ -15,6 +15,7 @@ from reconciler.errors import StoreError
 from reconciler.store import schema
 
 T = TypeVar("T")
+Patch = Callable[[Connection, T, int], T | None]
 Row = Mapping[str, Any]
 
 _HINTS = {
@@ -64,6 +65,7 @@ class Session:
         self._versions: dict[str, int] = {}
         self._touched: set[str] = set()
         self._snapshots: dict[str, Any] = {}
+        self._stale: dict[str, tuple[int, Any]] = {}
         self._listeners: tuple[Callable[[], object], ...] = ()
 
     def close(self) -> None:
@@ -107,6 +109,7 @@ class Session:
         except BaseException:
             # What was rolled back may already stand in a snapshot.
             self._snapshots.clear()
+            self._stale.clear()
             self._seen_change = None
             raise
         finally:
@@ -139,12 +142,18 @@ class Session:
         hint = next((hint for sign, hint in _HINTS.items() if sign in reason), "")
         return StoreError(f"the store {self._name} failed: {reason}", hint=hint)
 
-    def _snapshot(self, name: str, load: Callable[[Connection], T]) -> T:
-        """What `load` reads, kept until this or another process changes something under that name."""
+    def _snapshot(self, name: str, load: Callable[[Connection], T], patch: Patch[T] | None = None) -> T:
+        """What `load` reads, kept until this or another process changes something under that name.
+
+        Args:
+            name: The topic.
+            load: Reads all of it.
+            patch: Brings what was read at an earlier version of the topic up to date; None if it cannot.
+        """
         with self._lock:
             if name in self._snapshots and self._rests():
                 return cast("T", self._snapshots[name])
-            return self._read_snapshot(name, load)
+            return self._read_snapshot(name, load, patch)
 
     def _rests(self) -> bool:
         """Nobody committed anything since we looked last. Under the lock."""
@@ -154,22 +163,32 @@ class Session:
             and self._peek(self._engine) == self._seen_change
         )
 
-    def _read_snapshot(self, name: str, load: Callable[[Connection], T]) -> T:
+    def _read_snapshot(self, name: str, load: Callable[[Connection], T], patch: Patch[T] | None) -> T:
         with self._reading() as connection:
             self._notice(connection)
             if name not in self._snapshots:
-                self._snapshots[name] = load(connection)
+                stale = self._stale.pop(name, None)
+                patched = patch(connection, stale[1], stale[0]) if patch and stale else None
+                self._snapshots[name] = patched if patched is not None else load(connection)
             return cast("T", self._snapshots[name])
+
+    def _next_version(self, connection: Connection, name: str) -> int:
+        """The version that a topic gets with this write transaction."""
+        columns = schema.topics.c
+        found = connection.execute(select(columns.version).where(columns.name == name)).scalar()
+        return int(found or 0) + 1
 
     def _keep(self, name: str, snapshot: object) -> None:
         """Written: what `name` reads from now on, known without reading it again. In a write transaction."""
         self._touched.add(name)
+        self._stale.pop(name, None)
         self._snapshots[name] = snapshot
 
     def _forget(self, *names: str) -> None:
         """Written: what these names read must be read again, here and elsewhere. In a write transaction."""
         for name in names:
             self._touched.add(name)
+            self._stale.pop(name, None)
             self._snapshots.pop(name, None)
 
     def _notice(self, connection: Connection) -> None:
@@ -180,8 +199,9 @@ class Session:
         topics = schema.topics.c
         found = {row.name: row.version for row in connection.execute(select(topics.name, topics.version))}
         for name in list(self._snapshots):
-            if found.get(name) != self._versions.get(name):
-                del self._snapshots[name]
+            version = self._versions.get(name)
+            if found.get(name) != version:
+                self._stale[name] = (version or 0, self._snapshots.pop(name))
         self._versions, self._seen_change = found, change
 
     def _raise_versions(self, connection: Connection) -> None:

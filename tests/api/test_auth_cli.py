@@ -6,9 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from api.auth import tokens
+from api.listening import listen
+from api.server import Server
 from reconciler.cli.main import cli
 from reconciler.errors import ConflictError, UsageError
 from reconciler.model.access import Grant, Role
+from reconciler.store.base_access import AuditRecord
 from reconciler.store.sql import open_store
 
 
@@ -81,5 +84,31 @@ def test_what_is_done_here_is_on_record_too(run, store):
     run("token", "revoke", "ci")
     told = [(one["action"], one["via"]) for one in json.loads(run("audit", "-o", "json").output)]
     assert told == [("createToken", "cli"), ("revokeToken", "cli")]
+    record = AuditRecord(
+        0.0, "", "", "", "", "GET", "/\x1b[2J", "", "x/\nroot", 401, "", detail="\x1b]0;x\x07"
+    )
+    store.add_audit([record])
     shown = run("audit").output
     assert "operator called web-*" in shown
+    assert shown.replace("\n", "").isprintable()
+    assert len(shown.splitlines()) == 4
+
+
+def test_the_same_works_from_elsewhere(make_site, tmp_path, monkeypatch):
+    site = make_site(desired=False)
+    monkeypatch.setenv("RECONCILER_TOKEN", site.token(Grant(Role.ADMIN), name="boss"))
+
+    def typed(*words):
+        with Server(site.app, listen("127.0.0.1:0")) as server:
+            url = f"http://127.0.0.1:{server.ports[0]}"
+            result = CliRunner().invoke(cli, [*words, "--server", url], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result
+
+    text = typed("token", "create", "ci", "--role", "viewer", "--ttl", "1h").stdout.strip().splitlines()[-1]
+    assert tokens.verify(site.store, text, site.clock()).name == "ci"
+    assert {one["name"] for one in json.loads(typed("token", "list", "-o", "json").output)} == {"boss", "ci"}
+    typed("token", "revoke", "ci")
+    assert tokens.verify(site.store, text, site.clock()) is None
+    told = json.loads(typed("audit", "-o", "json").output)
+    assert [(one["who"], one["action"]) for one in told] == [("boss", "createToken"), ("boss", "revokeToken")]

@@ -8,6 +8,7 @@ from support.served import Served
 
 from reconciler.model.access import Grant, Role
 from reconciler.model.api_config import ApiConfig
+from reconciler.model.pool import Member, MemberState
 from reconciler.model.status import Condition, ConditionStatus, Retry
 from reconciler.store.base import Subject
 
@@ -198,6 +199,24 @@ def test_a_broken_repository_is_told_and_still_mended(served, client):
     served.commit("bad.yaml", "kind: VirtualMachine\nspec: {}\n")
     answer = client.simulate_get(VMS)
     assert (answer.status_code, answer.json["errors"][0]["file"]) == (422, "bad.yaml")
+
+
+def test_machines_of_pools_are_seen_and_stand_in_no_file(served, client):
+    template = {"labels": {"app": "farm"}, "spec": {"instanceType": "small"}}
+    pool = {"spec": {"size": {"max": 2}, "template": template}}
+    assert client.simulate_put("/api/v1/virtualmachinepools/farm", json=pool).status_code == 201
+    served.store.add_members([Member("farm", 1, MemberState.AVAILABLE, 1.0)])
+    assert names(client.simulate_get(VMS)) == ["db-1", "farm-1", "web-1"]
+    assert client.simulate_get(f"{VMS}/farm-1").json["metadata"]["labels"]["app"] == "farm"
+    before = served.git("rev-parse", "HEAD")
+    answers = [
+        client.simulate_put(f"{VMS}/farm-1", json=SMALL),
+        client.simulate_patch(f"{VMS}/farm-1", json={"spec": {"memory": "3Gi"}}),
+        client.simulate_delete(f"{VMS}/farm-1"),
+    ]
+    assert [answer.status_code for answer in answers] == [409] * 3
+    assert served.git("rev-parse", "HEAD") == before
+    assert client.simulate_post(f"{VMS}/farm-1/restart").status_code == 202
 
 
 class TestScopes:

@@ -118,6 +118,7 @@ def test_one_who_asked_in_vain_takes_no_room(old, ticks, ask):
     assert old.store.waiters("farm", old.store.lease_time()) == ()
 
 
+@pytest.mark.slow
 def test_there_is_room_again_as_soon_as_one_is_deleted_and_the_new_one_has_another_id(old, ticks, ask):
     ids = [ask.fine("createVM") for _ in range(2)]
     ask.fine("deleteVM", vm_id=ids[0]["vm_id"], ip=ids[0]["ip"])
@@ -140,6 +141,7 @@ def test_id_and_address_must_agree(old, ticks, ask):
         assert ask.wrong("getVM", vm_id=number) == UNKNOWN
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_made_is_in_error_and_can_be_deleted(old, ticks, ask):
     ticks.refused["farm-1"] = "NoHostFits"
     one = ask.fine("createVM")
@@ -178,6 +180,7 @@ def test_no_machine_is_handed_to_two(old, ticks, ask):
     assert [answer["message"] for answer in answers if answer["status"] == "error"] == [NONE] * 18
 
 
+@pytest.mark.slow
 def test_a_machine_checks_itself_in_when_its_time_is_over(old, ticks, ask):
     one = ask.fine("createVM")
     ask.fine("checkoutVM")
@@ -187,6 +190,7 @@ def test_a_machine_checks_itself_in_when_its_time_is_over(old, ticks, ask):
     assert ask.fine("getVM", vm_id=one["vm_id"]) == one
 
 
+@pytest.mark.slow
 def test_what_somebody_else_holds_only_an_admin_gives_back(old, ticks, ask):
     one = ask.fine("createVM")
     ask.fine("checkoutVM")

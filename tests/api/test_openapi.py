@@ -136,7 +136,7 @@ def test_an_operation_becomes_what_it_declares():
     methods = made["paths"]["/things/{name}/{number}"]
     assert [one["name"] for one in methods["parameters"]] == ["name", "number"]
     one = methods["put"]
-    told = "200 304 400 401 403 404 406 408 409 413 415 422 503"
+    told = "200 304 400 401 403 404 406 408 409 413 415 422 429 503"
     assert " ".join(one["responses"]) == told
     assert one["requestBody"]["content"]["application/yaml"]["schema"] == {
         "$ref": "#/components/schemas/Volume"

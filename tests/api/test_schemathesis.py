@@ -45,6 +45,8 @@ def found_wrong(schema: Any, mode: GenerationMode, examples: int) -> list[str]:
 
     def ask(case: Any) -> None:
         case.query = {name: value for name, value in (case.query or {}).items() if name not in LASTS}
+        if "/hosts" in case.path and case.method in ("POST", "PUT", "PATCH"):
+            case.query.setdefault("test", "false")  # there is no host at an address that was made up
         response = case.call()
         try:
             case.validate_response(response, excluded_checks=excluded)

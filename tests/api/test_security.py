@@ -284,7 +284,7 @@ def test_the_older_paths_ask_who_it_is_like_all_others(older):
 def served(make_site):
     site = make_site(max_body=100_000, body_timeout=1)
     site.url = ""
-    with Server(site.app, listen("127.0.0.1:0"), manners=Manners(headers=1.0)) as server:
+    with Server(site.app, listen("127.0.0.1:0"), manners=Manners(headers=0.3)) as server:
         site.port = server.ports[0]
         yield site
 

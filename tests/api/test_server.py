@@ -78,7 +78,7 @@ def test_a_port_that_is_taken_is_told(services: Services) -> None:
     address = f"127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(UsageError, match="already in use") as caught:
         listen(address)
-    assert "--reuse-port" in caught.value.hint
+    assert "reusePort" in caught.value.hint
     with pytest.raises(UsageError):
         listen(address, reuse_port=True)
     taken.close()

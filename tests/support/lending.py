@@ -80,12 +80,13 @@ class Api:
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self._log = folder / f"api-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         words = [sys.executable, "-c", COMMAND, "api", "--listen", f"127.0.0.1:{self.port}"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        with (self._folder / f"api-{self.port}.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 words, cwd=self._folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
@@ -97,6 +98,8 @@ class Api:
                 if ask(self.port, "GET", "/healthz").status == 200:
                     return
             except OSError:
+                assert self._process is not None
+                assert self._process.poll() is None, self._log.read_text()
                 assert time.monotonic() < end, "it never answered"
             time.sleep(0.05)
 
@@ -166,10 +169,15 @@ class Farm:
         slots = range(1, self.machines + 1)
         self.store.add_members([Member("farm", slot, MemberState.AVAILABLE, now) for slot in slots])
         self.apis = [Api(self.folder) for _ in range(self.processes)]
-        for api in self.apis:
-            api.start()
-        for api in self.apis:
-            api.ready()
+        try:
+            for api in self.apis:
+                api.start()
+            for api in self.apis:
+                api.ready()
+        except BaseException:
+            for api in self.apis:
+                api.kill()
+            raise
         self._over = threading.Event()
         self._cleaner = threading.Thread(target=self._clean)
         self._cleaner.start()

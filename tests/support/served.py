@@ -82,11 +82,14 @@ def _template() -> Path:
 class Served:
     """An installation whose API is asked in this process."""
 
-    def __init__(self, folder: Path, config: ApiConfig | None = None, **services: object) -> None:
+    def __init__(
+        self, folder: Path, config: ApiConfig | None = None, *, fresh: bool = True, **services: object
+    ) -> None:
         self.repository = folder / "repository"
-        shutil.copytree(_template() / "repository", self.repository)
-        shutil.copytree(_template() / "state", folder / "state")
-        self.git("update-index", "--refresh")
+        if fresh:
+            shutil.copytree(_template() / "repository", self.repository)
+            shutil.copytree(_template() / "state", folder / "state")
+            self.git("update-index", "--refresh")
         self.store = open_store(folder / "state")
         config = config or ApiConfig()
         self.source = SourceConfig(path=str(self.repository), git=True)

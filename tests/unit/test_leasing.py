@@ -280,6 +280,18 @@ def test_lines_of_two_processes_are_one(
     assert store.waiters("p", store.lease_time()) == ()
 
 
+def test_the_same_wish_in_two_processes_gets_one_machine_in_both(
+    store: SqlStore, leasing: Leasing, open_store: Callable[[], SqlStore]
+) -> None:
+    other = Leasing(open_store(), lambda: STATE)
+    tickets = [each.wait(wish("ann", key="k"), 20) for each in (leasing, other)]
+    assert len(store.waiters("p", store.lease_time())) == 1
+    fill(store, 1, 2)
+    first, second = (ticket.future.result(20) for ticket in tickets)
+    assert first == second
+    assert store.leases() == (first,)
+
+
 def test_who_waits_keeps_the_place_and_a_dead_process_loses_it(
     store: SqlStore, leasing: Leasing, clocks: Clocks, open_store: Callable[[], SqlStore]
 ) -> None:
@@ -316,6 +328,14 @@ def test_who_leaves_gives_back_what_came_meanwhile(store: SqlStore, leasing: Lea
     with_key = leasing.wait(wish("ann", key="k"), 20)
     leasing.leave(with_key)
     assert len(store.leases()) == 1, "who has a key will ask again"
+
+
+def test_a_future_that_was_cancelled_keeps_no_machine(store: SqlStore, leasing: Leasing) -> None:
+    ticket, behind = leasing.wait(wish("ann"), 20), leasing.wait(wish("bob"), 20)
+    assert ticket.future.cancel()
+    fill(store, 1)
+    until(lambda: behind.future.done() or clean(store))
+    assert [lease.holder for lease in store.leases()] == ["bob"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

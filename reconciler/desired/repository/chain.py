@@ -14,7 +14,7 @@ from reconciler.errors import ReconcilerError
 _AUTHOR = re.compile(r"\s*([^<>\n\0]*[^<>\s\0])\s*<([^<>\s\0]+)>\s*")
 _OPTIONS = ("-c", "core.fsync=committed", "-c", "fastimport.unpackLimit=1")
 """What is acknowledged survives a power failure, which costs a group what it would cost one commit. And a
-folder of 10,000 files is written whole once for a group, and as a small difference for each further commit."""
+folder of 10,000 files is written whole once for a group, then as a small difference for each commit."""
 
 
 @dataclass(frozen=True, slots=True)

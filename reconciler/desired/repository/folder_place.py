@@ -36,6 +36,12 @@ class FolderPlace:
     def newest(self) -> None:
         """See `Place`."""
 
+    def glance(self) -> None:
+        """See `Place`."""
+
+    def close(self) -> None:
+        """See `Place`."""
+
     def put(self, revision: str | None, steps: Sequence[Step]) -> list[str]:  # noqa: ARG002
         """See `Place`. People take no lock, so each file is compared before it is replaced."""
         changes = list(files_of(steps))

@@ -16,12 +16,13 @@ from reconciler.desired.repository.chain import FileChange, write_chain
 from reconciler.desired.repository.journal import Journal, Record
 from reconciler.desired.repository.place import InTheWayError, MovedError, Step, files_of
 from reconciler.desired.repository.work_tree import UncommittedError, WorkTree, WorkTrees
-from reconciler.errors import ConflictError, ReconcilerError, UnavailableError
+from reconciler.errors import ConflictError, DesiredStateError, ReconcilerError, UnavailableError
 from reconciler.model.config import SourceConfig
 
 _PUSH_TIMEOUT = 120.0
 _TURN = 5.0
 _MEND_EVERY = 10.0
+_FETCH_EVERY = 15.0
 _PACKS = 50
 _REPACK_TIMEOUT = 3600.0
 _PRIVATE = "refs/reconciler/writes"
@@ -45,6 +46,7 @@ class GitPlace:
         self._journal: Journal | None = None
         self._mended = time.monotonic()
         self._packs = 0
+        self._fetched = time.monotonic()
         self._tidying: threading.Thread | None = None
         self._committer: str | None = None
         self._asked_committer = False
@@ -83,6 +85,25 @@ class GitPlace:
     def newest(self) -> None:
         """See `Place`: a remote is asked."""
         self.tree.fetch()
+
+    def glance(self) -> None:
+        """See `Place`: a remote is asked in the background, and not by each reader."""
+        if self._config.remote is None or time.monotonic() - self._fetched < _FETCH_EVERY:
+            return
+        self._fetched = time.monotonic()
+        threading.Thread(target=self._fetch, daemon=True).start()
+
+    def _fetch(self) -> None:
+        with suppress(DesiredStateError), self.turn():  # else it might bring back what was before our push
+            self.tree.fetch()
+
+    def close(self) -> None:
+        """See `Place`."""
+        if self._tidying is not None:
+            self._tidying.join(_TURN)
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     def put(self, revision: str | None, steps: Sequence[Step]) -> list[str]:
         """See `Place`.

@@ -54,6 +54,12 @@ class Place(Protocol):
     def newest(self) -> None:
         """Have what others put there, as far as that costs something."""
 
+    def glance(self) -> None:
+        """Somebody reads: have what others put there before long. Takes no time."""
+
+    def close(self) -> None:
+        """Nobody writes any more, for now."""
+
     def put(self, revision: str | None, steps: Sequence[Step]) -> list[str]:
         """Make each step, one after the other, on exactly that revision, and say which revision it made.
 

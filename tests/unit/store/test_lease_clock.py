@@ -112,7 +112,7 @@ def test_across_a_boot_it_never_goes_back(folder: Path) -> None:
     assert opened(folder, machine).lease_time() <= before + 2
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.one_of(

@@ -52,6 +52,7 @@ def queued(outcome: object) -> Waiter:
     return outcome
 
 
+@pytest.mark.slow
 def test_of_processes_that_take_all_each_machine_is_one_s(store: SqlStore, folder: Path) -> None:
     fill(store, 60)
     with python(TAKE_ALL, str(folder), "one") as one, python(TAKE_ALL, str(folder), "two") as two:
@@ -209,3 +210,34 @@ def test_a_store_that_is_busy_for_too_long_is_a_clean_error(
     other.execute("ROLLBACK")
     assert lent(store.checkout(WISH, 5.0)).vm == "p-1"
     other.close()
+
+
+def test_a_step_names_the_state_before(store: SqlStore) -> None:
+    fill(store, 1)
+    assert not store.step_member("p-1", {CLEANING, MemberState.ERROR}, MemberState.RETIRING, 5.0)
+    assert store.members()[0].state is AVAILABLE
+    assert store.step_member("p-1", {AVAILABLE}, MemberState.ERROR, 5.0, message="it broke", life=2)
+    assert store.members() == (Member("p", 1, MemberState.ERROR, 5.0, 2, "it broke"),)
+    assert store.step_member("p-1", {MemberState.ERROR}, MemberState.RETIRING, 6.0)
+    assert store.members()[0].message == "", "a message is of one state"
+    store.delete_members(["p-1"])
+    assert store.members() == ()
+
+
+def test_the_machine_that_is_available_for_longest_goes_first(store: SqlStore) -> None:
+    since = {1: 30.0, 2: 10.0, 3: 20.0, 4: 10.0}
+    store.add_members([Member("p", slot, AVAILABLE, at) for slot, at in since.items()])
+    assert [lent(store.checkout(WISH, 40.0)).vm for _ in since] == ["p-2", "p-4", "p-3", "p-1"]
+
+
+def test_what_is_read_stays_the_same_object_and_is_of_the_pool(store: SqlStore) -> None:
+    fill(store, 2)
+    store.add_members([Member("q", 1, AVAILABLE, 1.0)])
+    lease = lent(store.checkout(WISH, 5.0))
+    assert store.members() is store.members()
+    assert store.members("p") is store.members("p")
+    assert store.leases("p") is store.leases("p")
+    assert [one.vm for one in store.members("q")] == ["q-1"]
+    assert (store.leases("p"), store.leases("q"), store.members("r")) == ((lease,), (), ())
+    assert store.tally("p") == {AVAILABLE: 1, LEASED: 1}
+    assert (store.first_end(), store.first_end("p"), store.first_end("q")) == (65.0, 65.0, None)

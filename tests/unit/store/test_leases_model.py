@@ -287,7 +287,7 @@ class Leases(RuleBasedStateMachine):
 
 
 TestLeases = Leases.TestCase
-TestLeases.settings = settings(max_examples=4, stateful_step_count=40, deadline=None)
+TestLeases.settings = settings(max_examples=3, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.placement import Phase, Record
 from reconciler.model.status import Condition, ConditionStatus, Event, Retry
+from reconciler.store import conditions
 from reconciler.store.base import Subject
 from reconciler.store.events import Retention
 from reconciler.store.sql import SqlStore
@@ -139,22 +140,67 @@ Step = tuple[int, str, str]
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
-        st.tuples(st.integers(0, 2), st.sampled_from(["Host", "Volume", "records"]), st.sampled_from("abc")),
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from(["Host", "Volume", "records", "conditions", "conditions of all"]),
+            st.text("abcd", min_size=1, max_size=4),
+        ),
         max_size=12,
     )
 )
 def test_whoever_writes_what_everybody_reads_the_same(steps: list[Step], four: list[SqlStore]) -> None:
     """Three connections, any order: after each step each of them reads what one that knows nothing would."""
     *stores, truth = four
-    for number, (who, topic, name) in enumerate(steps):
+    for number, (who, topic, names) in enumerate(steps):
         if topic == "records":
-            stores[who].put_records([record(name, f"host-{number}")])
+            stores[who].put_records([record(name, f"host-{number}") for name in set(names)])
+        elif topic.startswith("conditions"):
+            said = {
+                name: (Condition("Ready", ConditionStatus.TRUE, f"R{number}", "", 1.0),) for name in names
+            }
+            stores[who].set_conditions(Subject.VM, said, complete=topic.endswith("all"))
         else:
-            stores[who].set_statuses(topic, {name: str(number)}, complete=number % 3 == 0)
+            stores[who].set_statuses(topic, dict.fromkeys(names, str(number)), complete=number % 3 == 0)
         truth._snapshots.clear()
-        for one in stores:
+        truth._stale.clear()
+        # Some look each time, some only now and then.
+        for one in stores if number % 4 == 0 else stores[who : who + 1]:
             assert dict(one.records()) == dict(truth.records())
+            assert dict(one.conditions(Subject.VM)) == dict(truth.conditions(Subject.VM))
             assert all(one.statuses(kind) == truth.statuses(kind) for kind in ("Host", "Volume"))
+    for one in stores:
+        assert dict(one.conditions(Subject.VM)) == dict(truth.conditions(Subject.VM))
+
+
+def test_one_changed_machine_leaves_the_others_the_same_objects(
+    store: SqlStore, open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_again()
+    store.set_conditions(Subject.VM, {name: ready(name)[name] for name in ("a", "b", "c")})
+    before = other.conditions(Subject.VM)
+    store.set_conditions(
+        Subject.VM, {"a": (), "b": (Condition("Ready", ConditionStatus.FALSE, "X", "", 2.0),)}
+    )
+    after = other.conditions(Subject.VM)
+    assert after.keys() == {"b", "c"}
+    assert after["c"] is before["c"]
+    assert after["b"][0].reason == "X"
+
+
+@pytest.mark.parametrize(("many", "remembered"), [(1, 5000), (2000, 1)])
+def test_one_who_was_away_too_long_reads_all(
+    store: SqlStore, open_again: Opener, monkeypatch: pytest.MonkeyPatch, many: int, remembered: int
+) -> None:
+    monkeypatch.setattr(conditions, "MANY", many)
+    monkeypatch.setattr(conditions, "REMEMBERED", remembered)
+    other = open_again()
+    store.set_conditions(Subject.VM, ready("kept"))
+    before = other.conditions(Subject.VM)
+    for name in ("a", "b", "c"):
+        store.set_conditions(Subject.VM, ready(name))
+    after = other.conditions(Subject.VM)
+    assert after == store.conditions(Subject.VM)
+    assert after["kept"] is not before["kept"]
 
 
 @pytest.fixture

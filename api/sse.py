@@ -7,6 +7,8 @@ from typing import Any
 
 MEDIA_TYPE = "text/event-stream"
 
+_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+
 AGAIN_AFTER = 2000
 """Milliseconds after which a client that was cut off comes back."""
 
@@ -19,11 +21,16 @@ def message(data: object, *, event: str = "", id_: str = "") -> bytes:
         event: Its type; empty for the usual one.
         id_: What a client that comes back tells it had last; empty leaves that as it is.
     """
-    return raw_message(json.dumps(data, separators=(",", ":"), ensure_ascii=False), event=event, id_=id_)
+    return raw_message(json.dumps(data, separators=(",", ":")), event=event, id_=id_)
 
 
 def raw_message(text: str, *, event: str = "", id_: str = "") -> bytes:
-    """The same with data that is JSON already: one line, since JSON escapes every line break."""
+    """The same with data that is JSON already: one line, since JSON escapes every line break.
+
+    Many clients take Unicode's line breaks for such, which JSON does not.
+    """
+    if not text.isascii():
+        text = text.translate(_BREAKS)
     head = (f"id: {id_}\n" if id_ else "") + (f"event: {event}\n" if event else "")
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 

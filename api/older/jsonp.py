@@ -22,56 +22,13 @@ _WORD = r"[A-Za-z_$][A-Za-z0-9_$]*"
 _CALLBACK = re.compile(rf"{_WORD}(?:\.{_WORD})*")
 # ECMA-262, "Reserved Words", also those of strict mode, and its literals.
 _RESERVED = frozenset(
-    [
-        "arguments",
-        "await",
-        "break",
-        "case",
-        "catch",
-        "class",
-        "const",
-        "continue",
-        "debugger",
-        "default",
-        "delete",
-        "do",
-        "else",
-        "enum",
-        "eval",
-        "export",
-        "extends",
-        "false",
-        "finally",
-        "for",
-        "function",
-        "if",
-        "implements",
-        "import",
-        "in",
-        "instanceof",
-        "interface",
-        "let",
-        "new",
-        "null",
-        "package",
-        "private",
-        "protected",
-        "public",
-        "return",
-        "static",
-        "super",
-        "switch",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typeof",
-        "var",
-        "void",
-        "while",
-        "with",
-        "yield",
-    ]
+    re.findall(
+        "[a-z]+",
+        "arguments await break case catch class const continue debugger default delete do else enum eval "
+        "export extends false finally for function if implements import in instanceof interface let new "
+        "null package private protected public return static super switch this throw true try typeof var "
+        "void while with yield",
+    )
 )
 
 

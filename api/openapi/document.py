@@ -11,6 +11,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+from api.openapi.examples import manifest
 from api.openapi.parameters import TAGS, of_path, plain
 from api.openapi.schemas import components
 from api.openapi.text import INTRODUCTION
@@ -136,7 +137,7 @@ def _operation(declared: Operation, template: str) -> dict[str, Any]:
         body = declared.body
         made["requestBody"] = {
             "required": body.required,
-            "content": _content(body.schema, body.media),
+            "content": _content(body.schema, body.media, _example(body.schema)),
             **({"description": body.description} if body.description else {}),
         }
     made["responses"] = _responses(declared, template)
@@ -172,9 +173,15 @@ def _add(made: dict[str, Any], answer: Answer) -> None:
         )
 
 
-def _content(schema: Mapping[str, Any] | str, media: Iterable[str]) -> dict[str, Any]:
+def _content(
+    schema: Mapping[str, Any] | str, media: Iterable[str], shown: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     found = {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else dict(schema)
-    return {one: {"schema": found} for one in media}
+    return {one: {"schema": found, **({"example": shown} if shown else {})} for one in media}
+
+
+def _example(schema: Mapping[str, Any] | str) -> dict[str, Any] | None:
+    return manifest(schema) if isinstance(schema, str) else None
 
 
 def _problems(declared: Operation, template: str) -> set[int]:

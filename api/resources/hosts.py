@@ -35,6 +35,7 @@ from reconciler.desired.repository.differences import merged
 from reconciler.errors import ConflictError, DesiredStateError, NotFoundError, Problem
 from reconciler.model.access import Role, Thing
 from reconciler.model.placement import Phase
+from reconciler.model.status import Event
 from reconciler.model.write import Change, Write, version_of
 from reconciler.store.base import Subject
 
@@ -180,6 +181,11 @@ class Hosts:
                 services.desired.source_with(wish)
                 self._test(name, after)
         written = services.desired.write_host(wish)
+        by = f"by {req.context.caller.name} (request {req.context.request_id})"
+        message = f"{wish.message.partition(chr(10))[0]}, {by}"
+        services.store.add_events(
+            [Event(services.clock(), "HostChanged", message, host=name, revision=written.revision)]
+        )
         services.wake(f"api: {wish.key}")
         return written.revision, before is None
 

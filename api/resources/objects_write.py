@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from reconciler.errors import (
     NotFoundError,
     PreconditionError,
     Problem,
+    StoreError,
 )
 from reconciler.model.access import Caller, Role, Thing
 from reconciler.model.plan import Plan
@@ -39,6 +41,8 @@ from reconciler.model.status import Event
 from reconciler.model.write import ANY, Change, Write, Written, version_of
 
 _WORDS = {Change.CREATE: "create", Change.PUT: "replace", Change.MERGE: "change", Change.DELETE: "delete"}
+_log = logging.getLogger(__name__)
+
 _ATTEMPTS = 5
 """How often somebody who may change only what has a label is tried again when somebody else was faster."""
 
@@ -120,16 +124,7 @@ class Writer:
                 if (write.match == wish.match and write.absent == wish.absent) or attempt == _ATTEMPTS:
                     raise
         if written.changed:
-            # A machine's events are found by its name, those of other objects by their key.
-            about = wish.name if wish.kind.name == "VirtualMachine" else wish.key
-            tell(
-                req,
-                self._services,
-                "ObjectChanged",
-                write.message.partition("\n")[0],
-                about,
-                written.revision,
-            )
+            self._tell(req, wish, written)
             self._services.wake(f"api: {wish.key}")
         return written
 
@@ -165,6 +160,16 @@ class Writer:
     def _labels(self, kind: str, name: str) -> Mapping[str, str]:
         view = self._views.one(self._views.moment(ALL[kind]), name)
         return view.labels if view is not None else {}
+
+    def _tell(self, req: Request, wish: Wish, written: Written) -> None:
+        # A machine's events are found by its name, those of other objects by their key.
+        about = wish.name if wish.kind.name == "VirtualMachine" else wish.key
+        what = "delete" if written.after is None else "create" if written.before is None else "change"
+        try:
+            tell(req, self._services, "ObjectChanged", f"{what} {wish.key}", about, written.revision)
+        except StoreError as error:
+            # The change is made: an answer that it is not would be worse than an event that is missing.
+            _log.warning("the change of %s is not among the events: %s", wish.key, error.message)
 
     def _require_file(self, view: View) -> None:
         """Refuse a machine that stands in no file: its pool makes it.

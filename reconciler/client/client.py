@@ -25,7 +25,8 @@ class Client(Transport):
     """Everything that the API offers; see `Transport` for the arguments.
 
     Collections are ``virtualmachines``, ``instancetypes``, ``images``, ``storagepools``, ``volumes``,
-    ``networks``, ``virtualmachinepools`` and ``hosts``. Every method raises `reconciler.errors.ReconcilerError`.
+    ``networks``, ``virtualmachinepools`` and ``hosts``. Every method raises
+    `reconciler.errors.ReconcilerError`.
     """
 
     def __enter__(self) -> Client:

@@ -13,4 +13,12 @@ host_uri.py       Ansible's connection variables -> a libvirt URI
 config.py         reconciler.yaml
 schema.py         JSON Schema for editors, described by descriptions.py
 writer.py         manifest -> YAML
+rivals.py         what cannot be true of all files together
+index.py          where each object stands
+refs.py           where a git ref stands, without a process
+cat_file.py       files of a commit, from one process
+edit.py, splice.py  a field of a manifest changes in its file, and nothing else
+draft.py, commit.py a change that a person makes with a command
+writes.py         the repository as programs read and write it
+repository/       what that is made of
 """

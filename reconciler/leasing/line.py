@@ -38,6 +38,7 @@ class Ticket:
         future: The lease, or why there is none.
         refuse: Makes the error of one who waited in vain.
         left: Who wanted it went away.
+        settled: Nothing more becomes of it.
     """
 
     wish: Checkout
@@ -45,6 +46,12 @@ class Ticket:
     refuse: Callable[[], ReconcilerError]
     future: Future[Lease] = field(default_factory=Future)
     left: bool = False
+    settled: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody still waits for it; whoever cancelled the future does not."""
+        return not self.left and not self.future.cancelled()
 
 
 class Line:
@@ -102,7 +109,7 @@ class Line:
                 # The store is busy or gone for the moment; who waits may wait on, until their time is over.
                 _log.warning("waiting in line: %s", error.message)
                 for ticket in tickets:
-                    if time.monotonic() >= ticket.deadline:
+                    if not ticket.settled and time.monotonic() >= ticket.deadline:
                         self._settle(ticket, error)
             except BaseException as error:
                 self._break(error)
@@ -112,7 +119,7 @@ class Line:
     def _open(self) -> list[Ticket]:
         """Those who still wait. When nobody does, this thread ends; who comes next starts another."""
         with self._lock:
-            self._tickets = [one for one in self._tickets if not one.future.done()]
+            self._tickets = [one for one in self._tickets if not one.settled]
             self._works = bool(self._tickets)
             return list(self._tickets)
 
@@ -120,8 +127,9 @@ class Line:
         """A mistake of ours must keep nobody waiting for ever."""
         with self._lock:
             self._works = False
-            for ticket in self._tickets:
-                if not ticket.future.done():
+            broken, self._tickets = self._tickets, []
+            for ticket in broken:
+                if not ticket.settled and ticket.future.set_running_or_notify_cancel():
                     ticket.future.set_exception(error)
 
     def _look(self, tickets: list[Ticket]) -> None:
@@ -132,20 +140,20 @@ class Line:
             w.id for pool in {one.wish.pool for one in tickets} for w in self._store.waiters(pool, now)
         }
         # Whose place is gone asks again, too: it is lost, or used up by the same wish in another process.
-        turn = [one for one in tickets if not one.left and _has_turn(one.wish.waiter, served, in_line)]
+        turn = [one for one in tickets if one.wanted and _has_turn(one.wish.waiter, served, in_line)]
         if turn:
             for ticket, outcome in zip(turn, self._lend([one.wish for one in turn]), strict=True):
                 self._take(ticket, outcome)
         for ticket in tickets:
-            if ticket.future.done():
+            if ticket.settled:
                 continue
-            if ticket.left:
+            if not ticket.wanted:
                 self._drop(ticket, None)
             elif time.monotonic() >= ticket.deadline:
                 self._drop(ticket, ticket.refuse())
         if time.monotonic() >= self._beaten + BEAT:
             self._beaten = time.monotonic()
-            waiting = [one.wish.waiter for one in tickets if not one.future.done()]
+            waiting = [one.wish.waiter for one in tickets if not one.settled]
             self._store.still_wait([one for one in waiting if one is not None], self._store.lease_time())
 
     def _take(self, ticket: Ticket, outcome: Outcome) -> None:
@@ -164,15 +172,17 @@ class Line:
 
     def _settle(self, ticket: Ticket, result: Lease | ReconcilerError | None) -> None:
         with self._lock:
-            # Whoever cancelled the future went away, too.
-            left = ticket.left or ticket.future.done()
-            if ticket.future.done() or result is None:
+            ticket.settled = True
+            if result is None:
                 ticket.future.cancel()
-            elif isinstance(result, Lease):
+                return
+            alive = ticket.future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+            if alive and isinstance(result, Lease):
                 ticket.future.set_result(result)
-            else:
+            elif alive and isinstance(result, ReconcilerError):
                 ticket.future.set_exception(result)
-        if left and isinstance(result, Lease) and not ticket.wish.key:
+            wanted = alive and not ticket.left
+        if not wanted and isinstance(result, Lease) and not ticket.wish.key:
             self._give_back(result)
 
 

@@ -73,8 +73,8 @@ class ApiConfig(Manifest):
             `reconciler api`.
         tls: TLS; without it plain HTTP.
         anonymous: Everybody who reaches the loopback address is an admin; refused anywhere else.
-        insecure_http: Serve plain HTTP off the loopback address: only where something in front of it does TLS,
-            on a network where nobody else listens.
+        insecure_http: Serve plain HTTP off the loopback address: only where something in front does TLS, on a
+            network where nobody else listens.
         origins: Origins (``https://ui.example.org``) whose pages may use what a browser sends by itself (HTTP
             Basic, client certificates) and read answers as scripts (JSONP); our own always may.
         oidc: Further bearer tokens.

@@ -97,14 +97,10 @@ class Lending:
         place = line.place_of(wish)
         if line.has_one_for(place):
             self._drop(line, place, wish.holder)
-            return self._lend(line.free.pop(0), wish)
+            return self.lend(line.free.pop(0), wish)
         if place is not None:
             return self._stay(line, place)
         return self._queue(line, wish) if wish.wait else self._remember(line, wish)
-
-    def lend(self, vm: str, wish: Checkout) -> Lease:
-        """Lend this machine, which the caller found available."""
-        return self._lend(vm, wish)
 
     def write(self) -> None:
         """Write what was decided.
@@ -165,7 +161,8 @@ class Lending:
         line.free = list(self._connection.execute(_FREE, {"pool": pool, "most": most}).scalars())
         return line
 
-    def _lend(self, vm: str, wish: Checkout) -> Lease:
+    def lend(self, vm: str, wish: Checkout) -> Lease:
+        """Lend this machine, which the caller found available."""
         latest = self._now + wish.longest
         lease = Lease(
             id=secrets.token_hex(12),

@@ -372,7 +372,7 @@ _ANY = {
 
 @pytest.mark.parametrize("grant", [BY_NAME, BY_LABEL], ids=["name", "label"])
 def test_no_sequence_of_calls_leads_out(site, grant):
-    @settings(max_examples=6, **_ANY)
+    @settings(max_examples=4, **_ANY)
     @given(st.lists(CALLS, min_size=3, max_size=6))
     def check(calls):
         _no_way_out(site, grant, calls)

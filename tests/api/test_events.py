@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.live_api import Follower, Message, live
 
-from api import hub, listening, streams
+from api import hub, listening, sse, streams
 from api.services import Services
 from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.access import Caller, Grant, Role
@@ -263,7 +263,8 @@ def test_an_id_that_is_none_is_refused(make: Any, writer: SqlStore) -> None:
 
 
 def test_what_is_put_into_a_message_cannot_forge_another(make: Any, writer: SqlStore) -> None:
-    evil = "x\n\ndata: {}\nid: 1.1\nevent: gap\r\u2028\x00"
+    evil = "x\n\ndata: {}\nid: 1.1\nevent: gap\r\x85\u2028\x00ü"
+    assert not set("\x85\u2028") & set(sse.raw_message(f'"{evil[-5:]}"').decode())
     with live(make()) as address:
         stream = Follower(address, PATH).start()
         happen(writer, evil, vm=evil, host=evil)

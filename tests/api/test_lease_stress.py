@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support.lending import DoubledError, Farm, Owners, Work, audit, run
 
 from reconciler.model.pool import MemberState
 from reconciler.model.status import Event
-from support.lending import DoubledError, Farm, Owners, Work, audit, run
 
 CLIENTS, LEASES, MACHINES = 64, 10_000, 48
 KILL_EVERY = 3.0

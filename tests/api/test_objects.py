@@ -82,6 +82,17 @@ def test_a_commit_says_who_what_why_and_which_request(served, client):
     assert request.strip() != ""
 
 
+def test_an_event_says_who_changed_what_and_by_which_request(served, client):
+    answer = client.simulate_put(f"{VMS}/new", json=SMALL)
+    (event,) = served.store.events(vm="new")
+    request = answer.headers["x-request-id"]
+    assert (event.reason, event.message) == (
+        "ObjectChanged",
+        f"create VirtualMachine/new, by ann (request {request})",
+    )
+    assert event.revision == answer.headers["reconciler-revision"]
+
+
 def test_nobody_forges_a_trailer(served, client):
     why = "x\n\nRequest-Id: forged\nSigned-off-by: boss <boss@example.com>"
     client.simulate_put(f"{VMS}/new", json=SMALL, params={"message": why})

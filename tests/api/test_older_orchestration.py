@@ -83,9 +83,6 @@ def make(get, name: str = "web", kind: int = 3, image: int = 100) -> int:
     return number
 
 
-# -- off, and on by one line ------------------------------------------------------------------------------
-
-
 def test_they_are_not_there_unless_they_are_switched_on(site):
     assert site.admin.simulate_get("/vm/types").status_code == 404
     assert site.admin.simulate_get("/whatever").status_code == 404
@@ -154,11 +151,7 @@ NONSENSE = [
     {"name": "web", "instance_type": "9" * 400, "image_id": "100"},
     {"name": "../../etc", "instance_type": "3", "image_id": "100"},
     {"name": "a\r\nb", "instance_type": "3", "image_id": "100"},
-    {
-        "name": "\udc80x".encode("utf-8", "surrogatepass").decode("latin-1"),
-        "instance_type": "3",
-        "image_id": "1",
-    },
+    {"name": "\xed\xb2\x80x", "instance_type": "3", "image_id": "100"},
     {"name": "x" * 64, "instance_type": "3", "image_id": "100"},
     {"name": "{{ 7*7 }}\x00", "instance_type": "3", "image_id": "100"},
 ]
@@ -405,26 +398,21 @@ def test_an_answer_can_be_a_call_of_the_page(old):
 
 
 REFUSED = [
-    "",
-    "1a",
-    "a-b",
-    "a b",
-    "a;b",
-    "alert(1)",
-    "<script>alert(1)</script>",
-    "a//",
-    "a.",
-    ".a",
-    "a..b",
-    "a[0]",
-    "a\n",
-    "é",
-    "eval",
-    "window.eval",
-    "function",
-    "a\u2028",
-    "A" * 129,
-    "\x00",
+    *(
+        "",
+        "1a",
+        "a-b",
+        "a b",
+        "a;b",
+        "alert(1)",
+        "<script>alert(1)</script>",
+        "a//",
+        "a.",
+        ".a",
+        "a..b",
+        "a[0]",
+    ),
+    *("a\n", "é", "eval", "window.eval", "function", "a\u2028", "A" * 129, "\x00"),
 ]
 
 
@@ -500,9 +488,6 @@ def test_what_was_done_is_in_the_audit_record(old, ticks, get):
     make(get)
     (record,) = [one for one in old.store.audit() if one.path.startswith("/vm/create")]
     assert (record.who, record.action, record.status) == ("ann", "olderVmCreate", 200)
-
-
-# -- the document -----------------------------------------------------------------------------------------
 
 
 def test_the_document_has_every_call_with_its_true_answers(old):

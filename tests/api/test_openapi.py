@@ -109,8 +109,10 @@ def test_the_example_of_a_kind_is_one(kind):
     KINDS[kind].model_validate(manifest(kind))
 
 
-def test_every_kind_has_an_example():
+def test_every_kind_has_an_example(made):
     assert KINDS.keys() <= EXAMPLES.keys()
+    body = made["paths"]["/api/v1/volumes"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["example"] == manifest("Volume")
 
 
 class Things:

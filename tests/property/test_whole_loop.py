@@ -15,7 +15,7 @@ import falcon.testing
 import libvirt
 import pytest
 import yaml
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from support.served import ADMIN, As, git
@@ -102,7 +102,9 @@ class Loop(RuleBasedStateMachine):
         self.root = self.folder / "source"
         self.root.mkdir()
         (self.folder / "reconciler.yaml").write_text(yaml.safe_dump(CONFIG))
-        hosts = {"kvm1": {"reconciler_uri": URI, "reconciler_virt_type": "test"}}
+        # The driver's own domain may grow to more than the host has.
+        host = {"reconciler_uri": URI, "reconciler_virt_type": "test", "reconciler_memory_overcommit": 100}
+        hosts = {"kvm1": host}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
         (self.root / "small.yaml").write_text(FIRST)
         for words in (
@@ -220,6 +222,7 @@ class Loop(RuleBasedStateMachine):
         for _ in range(6):
             done = self.engine.reconcile_once()
             assert done.failed == ()
+            assert done.look.plan.blocked == ()
             if not done.look.plan.actions:
                 break
         else:
@@ -251,4 +254,6 @@ class Loop(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_api_git_and_loop_agree_at_each_step() -> None:
-    run_state_machine_as_test(Loop, settings=settings(max_examples=10, stateful_step_count=20, deadline=None))
+    # Each step costs processes of git: a story that fails is told as it is, and not made shorter for an hour.
+    found = settings(max_examples=6, stateful_step_count=15, deadline=None, phases=[Phase.generate])
+    run_state_machine_as_test(Loop, settings=found)

@@ -54,6 +54,10 @@ spec:
 """
 
 
+class KilledError(Exception):
+    """The process dies here."""
+
+
 class Inventory:
     """The hosts, as a test sets them."""
 
@@ -198,6 +202,11 @@ class Farm:
         else:
             (self.source / file).write_text(text)
 
+    def warm(self, **fields: object) -> None:
+        """Declare a pool, and let the loop come to rest."""
+        self.declare(**fields)  # type: ignore[arg-type]
+        self.settle()
+
     def silence(self, *hosts: str) -> None:
         """These hosts do not answer from now on; all others do."""
         self.observer.silent = frozenset(hosts)
@@ -253,6 +262,10 @@ class Farm:
                 assert domain.name() not in found, f"{domain.name()} is there twice"
                 found[domain.name()] = domain
         return found
+
+    def uid(self, vm: str) -> str:
+        """The UUID of a domain."""
+        return str(self.domains()[vm].UUIDString())
 
     def volumes(self) -> list[str]:
         """Every volume of all hosts."""

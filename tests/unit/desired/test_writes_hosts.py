@@ -142,3 +142,10 @@ def test_only_yaml_in_the_source_can_be_changed(root: Path, git: Git, tmp_path: 
     with pytest.raises(ConflictError, match="not checked out"):
         change(repository(root), "two", Change.CREATE, {})
     assert (tmp_path / "outside.yml").read_text() == HOSTS
+
+
+def test_in_a_plain_folder_too(root: Path) -> None:
+    ours = Repository(SourceConfig(path=str(root)), Path("/"), inventories=[root / "hosts.yml"])
+    change(ours, "two", Change.CREATE, {"ansible_host": "192.0.2.2"})
+    assert ours.host("two") == {"ansible_host": "192.0.2.2"}
+    assert ours.read().machines.keys() == {"a"}

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.farm import Farm
+from support.farm import Farm, KilledError
 
-from reconciler.bookkeeping import UNKNOWN_HOLDER
-from reconciler.errors import LimitError, ReconcilerError
+from reconciler.errors import ReconcilerError
 from reconciler.model.plan import Plan
 from reconciler.model.pool import MemberState
 from reconciler.model.request import Act, Request
@@ -19,18 +18,6 @@ from reconciler.store.base import Subject
 from reconciler.views import show
 from reconciler.views.glance import Glance
 
-TYPE = """\
-apiVersion: reconciler/v1
-kind: InstanceType
-metadata: {name: small}
-spec: {cpus: 1, memory: 1Gi}
-"""
-
-
-class KilledError(Exception):
-    """The process dies here."""
-
-
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[Farm]:
     made = Farm(tmp_path)
@@ -38,17 +25,8 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
     made.stop()
 
 
-def uid(farm: Farm, vm: str) -> str:
-    return str(farm.domains()[vm].UUIDString())
-
-
-def warm(farm: Farm, **fields: object) -> None:
-    farm.declare(**fields)
-    farm.settle()
-
-
 def test_the_warm_minimum_is_made_and_kept(farm: Farm) -> None:
-    warm(farm)
+    farm.warm()
     assert farm.states() == {"farm-1": "available", "farm-2": "available"}
     assert set(farm.domains()) == {"farm-1", "farm-2"}
     farm.take("farm-1")
@@ -60,7 +38,7 @@ def test_the_warm_minimum_is_made_and_kept(farm: Farm) -> None:
 
 @pytest.mark.slow
 def test_never_more_than_the_maximum_are_made(farm: Farm) -> None:
-    warm(farm, max=3)
+    farm.warm(max=3)
     leases = [farm.take(vm) for vm in ("farm-1", "farm-2")]
     farm.settle()
     assert sorted(farm.states().values()) == ["available", "leased", "leased"]
@@ -70,13 +48,13 @@ def test_never_more_than_the_maximum_are_made(farm: Farm) -> None:
 
 
 def test_recreate_gives_another_machine_and_leaves_no_disk(farm: Farm) -> None:
-    warm(farm)
-    before, disks = uid(farm, "farm-1"), farm.volumes()
+    farm.warm()
+    before, disks = farm.uid("farm-1"), farm.volumes()
     lease = farm.take("farm-1")
     farm.settle()
     farm.give_back(lease)
     farm.settle()
-    assert uid(farm, "farm-1") != before
+    assert farm.uid("farm-1") != before
     assert farm.members()["farm-1"].state is MemberState.AVAILABLE
     assert farm.members()["farm-1"].life == 2
     assert not [volume for volume in farm.volumes() if before in volume]
@@ -84,18 +62,18 @@ def test_recreate_gives_another_machine_and_leaves_no_disk(farm: Farm) -> None:
 
 
 def test_keep_gives_the_machine_as_it_was_left(farm: Farm) -> None:
-    warm(farm, way="Keep")
-    before, pushes = uid(farm, "farm-1"), len(farm.pushed)
+    farm.warm(way="Keep")
+    before, pushes = farm.uid("farm-1"), len(farm.pushed)
     farm.give_back(farm.take("farm-1"))
     farm.settle()
     assert farm.states()["farm-1"] == "available"
-    assert uid(farm, "farm-1") == before
+    assert farm.uid("farm-1") == before
     assert len(farm.pushed) == pushes
 
 
 @pytest.mark.slow
 def test_keep_starts_what_was_left_shut_off(farm: Farm) -> None:
-    warm(farm, way="Keep")
+    farm.warm(way="Keep")
     lease = farm.take("farm-1")
     farm.domains()["farm-1"].destroy()
     farm.observer.refresh({"h1", "h2"})
@@ -110,13 +88,13 @@ def revert_kinds(plan: Plan) -> list[str]:
 
 
 def test_revert_gives_the_same_machine_clean_disks(farm: Farm) -> None:
-    warm(farm, way="Revert")
-    before, disks = uid(farm, "farm-1"), farm.volumes()
+    farm.warm(way="Revert")
+    before, disks = farm.uid("farm-1"), farm.volumes()
     farm.give_back(farm.take("farm-1"))
     farm.settle()
     assert farm.states()["farm-1"] == "available"
     assert farm.members()["farm-1"].life == 2
-    assert uid(farm, "farm-1") == before
+    assert farm.uid("farm-1") == before
     assert farm.volumes() == disks
     assert farm.domains()["farm-1"].isActive()
     kinds = revert_kinds(farm.pushed[-1])
@@ -127,8 +105,8 @@ def test_revert_gives_the_same_machine_clean_disks(farm: Farm) -> None:
 @pytest.mark.parametrize("done", range(7))
 def test_a_revert_that_was_cut_short_is_repeated(farm: Farm, done: int) -> None:
     """After any number of its steps: the disks are new, and nobody gets the machine before they are."""
-    warm(farm, way="Revert")
-    before, connections = uid(farm, "farm-1"), farm.connections
+    farm.warm(way="Revert")
+    before, connections = farm.uid("farm-1"), farm.connections
     lease = farm.take("farm-1")
     farm.settle()
     disks = farm.volumes()
@@ -148,15 +126,15 @@ def test_a_revert_that_was_cut_short_is_repeated(farm: Farm, done: int) -> None:
     farm.settle()
     assert farm.states()["farm-1"] == "available"
     assert farm.volumes() == disks
-    assert uid(farm, "farm-1") == before
+    assert farm.uid("farm-1") == before
     assert farm.domains()["farm-1"].isActive()
 
 
 @pytest.mark.slow
 def test_a_daemon_that_dies_after_a_revert_reverts_again(farm: Farm) -> None:
     """What was done and not written down is done again: better twice than with a holder's data."""
-    warm(farm, way="Revert")
-    before = uid(farm, "farm-1")
+    farm.warm(way="Revert")
+    before = farm.uid("farm-1")
     lease = farm.take("farm-1")
     farm.settle()
     farm.give_back(lease)
@@ -173,14 +151,14 @@ def test_a_daemon_that_dies_after_a_revert_reverts_again(farm: Farm) -> None:
     farm.start()
     farm.settle()
     assert farm.states()["farm-1"] == "available"
-    assert (farm.members()["farm-1"].life, uid(farm, "farm-1")) == (2, before)
+    assert (farm.members()["farm-1"].life, farm.uid("farm-1")) == (2, before)
     assert len([plan for plan in farm.pushed if "undefine" in revert_kinds(plan)]) == 2
 
 
 @pytest.mark.slow
 def test_a_machine_that_cannot_be_reverted_is_made_anew(farm: Farm) -> None:
-    warm(farm, way="Revert")
-    before = uid(farm, "farm-1")
+    farm.warm(way="Revert")
+    before = farm.uid("farm-1")
     lease = farm.take("farm-1")
     farm.settle()
     farm.give_back(lease)
@@ -194,13 +172,13 @@ def test_a_machine_that_cannot_be_reverted_is_made_anew(farm: Farm) -> None:
     farm.late += 400
     farm.settle()
     assert farm.states()["farm-1"] == "available"
-    assert uid(farm, "farm-1") != before
+    assert farm.uid("farm-1") != before
 
 
 @pytest.mark.slow
 def test_an_expired_lease_brings_the_machine_back(farm: Farm) -> None:
-    warm(farm, more="lease: {timeout: 10m, max: 1h, grace: 5m}")
-    before = uid(farm, "farm-1")
+    farm.warm(more="lease: {timeout: 10m, max: 1h, grace: 5m}")
+    before = farm.uid("farm-1")
     farm.take("farm-1", 600)
     farm.settle()
     farm.late += 301
@@ -212,137 +190,12 @@ def test_an_expired_lease_brings_the_machine_back(farm: Farm) -> None:
     farm.settle()
     assert farm.events().count("LeaseExpired") == 1
     assert farm.states()["farm-1"] == "available"
-    assert uid(farm, "farm-1") != before
-
-
-# -- what must never happen to a machine that is lent ---------------------------------------------------
-
-
-def test_a_lost_store_deletes_and_lends_nothing(farm: Farm) -> None:
-    warm(farm, max=3, more="lease: {timeout: 10m, max: 1h}")
-    farm.take("farm-1")
-    farm.settle()
-    before = {name: one.UUIDString() for name, one in farm.domains().items()}
-    farm.lose_store()
-    farm.settle()
-    assert {name: one.UUIDString() for name, one in farm.domains().items()} == before
-    assert set(farm.states().values()) == {"leased"}
-    assert {lease.holder for lease in farm.store.leases()} == {UNKNOWN_HOLDER}
-    farm.late += 3601
-    farm.settle()
-    assert farm.states() == {"farm-1": "available", "farm-2": "available", "farm-3": "available"}
-    assert not set(before.values()) & {one.UUIDString() for one in farm.domains().values()}
-
-
-@pytest.mark.slow
-def test_a_daemon_that_dies_over_a_lost_store_has_not_made_up_its_mind(farm: Farm) -> None:
-    warm(farm)
-    before = set(farm.domains())
-    farm.lose_store()
-
-    def die(*_: object) -> None:
-        raise KilledError
-
-    farm.engine._note_outcome = die  # type: ignore[assignment,method-assign]
-    with pytest.raises(KilledError):
-        farm.tick()
-    farm.stop()
-    farm.start()
-    farm.settle()
-    assert set(farm.domains()) >= before
-    assert all(farm.states()[vm] == "leased" for vm in before)
-
-
-@pytest.mark.slow
-def test_nothing_is_made_while_a_host_was_never_seen(farm: Farm) -> None:
-    """It may have machines of the pool, which somebody works with."""
-    warm(farm, max=2)
-    farm.lose_store()
-    farm.silence("h1")
-    farm.settle()
-    there = {vm for vm in farm.domains() if vm in farm.states()}
-    assert set(farm.states().values()) <= {"leased"}
-    farm.silence()
-    farm.settle()
-    assert set(farm.states()) == set(farm.domains()) >= there
-    assert set(farm.states().values()) == {"leased"}
-
-
-def test_a_machine_on_a_silent_host_is_lent_to_nobody(farm: Farm) -> None:
-    warm(farm, max=2)
-    hosts = {vm: record.host for vm, record in farm.store.records().items()}
-    farm.silence(hosts["farm-1"])
-    farm.tick()
-    assert farm.states()["farm-1"] == "error"
-    farm.late += 3600
-    farm.tick()
-    assert farm.states()["farm-1"] == "error"
-    farm.silence()
-    farm.settle()
-    assert farm.states()["farm-1"] == "available"
-    assert farm.members()["farm-1"].life == 1
-
-
-@pytest.mark.slow
-def test_a_pool_that_vanishes_leaves_what_is_lent_alone(farm: Farm) -> None:
-    farm.write("type.yaml", TYPE)
-    warm(farm)
-    lease = farm.take("farm-1")
-    farm.settle()
-    before = uid(farm, "farm-1")
-    farm.write("farm.yaml", None)
-    with pytest.raises(LimitError):  # the source would have no machine at all
-        farm.tick()
-    assert len(farm.domains()) == 3
-    farm.write(
-        "other.yaml", (farm.source / "type.yaml").read_text().replace("InstanceType", "VirtualMachine")
-    )
-    farm.settle()
-    assert set(farm.domains()) == {"farm-1", "small"}
-    assert uid(farm, "farm-1") == before
-    assert farm.states() == {"farm-1": "leased"}
-    farm.give_back(lease)
-    farm.settle()
-    assert set(farm.domains()) == {"small"}
-    assert farm.states() == {}
-
-
-@pytest.mark.slow
-def test_the_deletion_limits_hold_for_a_smaller_pool_and_not_for_churn(farm: Farm) -> None:
-    warm(farm, warm=4)
-    limits = farm.engine.rooms.config.limits
-    object.__setattr__(limits, "deletions", 1)
-    leases = [farm.take(vm) for vm in ("farm-1", "farm-2", "farm-3")]
-    for lease in leases:
-        farm.give_back(lease)
-    farm.settle()
-    assert set(farm.states().values()) == {"available"}
-    farm.declare(max=1, warm=1)
-    with pytest.raises(LimitError):
-        farm.tick()
-    assert farm.states() == dict.fromkeys(farm.domains(), "available")
-    object.__setattr__(limits, "deletions", 10)
-    farm.take("farm-4")
-    farm.settle()
-    assert farm.states() == {"farm-1": "available", "farm-4": "leased"}
-
-
-def test_who_comes_between_the_look_and_the_push_has_the_machine(farm: Farm) -> None:
-    warm(farm, warm=3)
-    farm.declare(max=2, warm=1)
-    look = farm.engine.look()
-    assert [change.vm for change in look.plan.changes] == ["farm-3"]
-    farm.take("farm-3")
-    farm.engine.carry_out(look)
-    assert "farm-3" in farm.domains()
-    farm.settle()
-    assert farm.states()["farm-3"] == "leased"
-    assert "farm-3" in farm.domains()
+    assert farm.uid("farm-1") != before
 
 
 @pytest.mark.slow
 def test_a_new_template_reaches_those_that_nobody_has(farm: Farm) -> None:
-    warm(farm, max=4, warm=2)
+    farm.warm(max=4, warm=2)
     lease = farm.take("farm-1")
     farm.settle()
     before = {name: one.UUIDString() for name, one in farm.domains().items()}
@@ -361,7 +214,7 @@ def test_a_new_template_reaches_those_that_nobody_has(farm: Farm) -> None:
 
 @pytest.mark.slow
 def test_a_new_template_keeps_the_pool_warm_where_there_is_room(farm: Farm) -> None:
-    warm(farm, max=3, warm=2)
+    farm.warm(max=3, warm=2)
     farm.declare(max=3, warm=2, cpus=2)
     for _ in range(12):
         farm.tick()
@@ -371,7 +224,7 @@ def test_a_new_template_keeps_the_pool_warm_where_there_is_room(farm: Farm) -> N
 
 @pytest.mark.slow
 def test_idle_machines_over_the_minimum_are_reclaimed(farm: Farm) -> None:
-    warm(farm, max=5, warm=1, more="reclaimAfter: 10m")
+    farm.warm(max=5, warm=1, more="reclaimAfter: 10m")
     leases = []
     for _ in range(3):
         leases.append(farm.take(farm.with_state(MemberState.AVAILABLE)[0]))
@@ -389,7 +242,7 @@ def test_idle_machines_over_the_minimum_are_reclaimed(farm: Farm) -> None:
 
 @pytest.mark.slow
 def test_without_reclaiming_nothing_that_was_made_is_given_up(farm: Farm) -> None:
-    warm(farm, max=5, warm=1)
+    farm.warm(max=5, warm=1)
     lease = farm.take("farm-1")
     farm.settle()
     farm.give_back(lease)
@@ -440,32 +293,15 @@ def test_disks_of_a_creation_that_was_given_up_are_nobodys(farm: Farm) -> None:
 
 
 def test_an_idle_pool_costs_no_plan(farm: Farm) -> None:
-    warm(farm)
+    farm.warm()
     first = farm.tick().look
     assert farm.tick().look is first
     farm.take("farm-1")
     assert farm.tick().look.situation.desired is first.situation.desired
 
 
-@pytest.mark.slow
-def test_a_declared_machine_is_never_a_pools(farm: Farm) -> None:
-    """Whoever declares a machine with the name of a lent one does not get that one."""
-    warm(farm, max=3, warm=3)
-    lease = farm.take("farm-3")
-    farm.declare(max=1, warm=1)
-    farm.write("vm.yaml", (TYPE.replace("InstanceType", "VirtualMachine").replace("small", "farm-3")))
-    before = uid(farm, "farm-3")
-    farm.settle()
-    assert farm.states() == {"farm-1": "available", "farm-3": "leased"}
-    assert farm.domains()["farm-3"].info()[1] == 64 << 10
-    assert uid(farm, "farm-3") == before
-    farm.give_back(lease)
-    farm.settle()
-    assert "farm-3" not in farm.states()
-
-
 def test_what_is_told_of_a_pool(farm: Farm) -> None:
-    warm(farm)
+    farm.warm()
     farm.take("farm-1")
     look = farm.settle()
     glance = Glance(farm.engine, look)
@@ -479,7 +315,7 @@ def test_what_is_told_of_a_pool(farm: Farm) -> None:
 
 
 def test_a_holder_acts_on_a_machine_that_the_loop_leaves_alone(farm: Farm) -> None:
-    warm(farm)
+    farm.warm()
     lease = farm.take("farm-1")
     farm.declare(cpus=2)
     look = farm.tick().look

@@ -76,8 +76,9 @@ class CatFile:
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
-        with suppress(OSError):
-            process.communicate(timeout=5)
+        process.kill()
+        with suppress(OSError, ValueError):
+            process.communicate()
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may be at its end

@@ -51,8 +51,8 @@ class OlderApisConfig(Manifest):
         orchestration: Serve ``/vm/create`` and its like.
         reservations: Serve ``/createVM/`` and its like from the pool of this name.
         pool: Storage pool of volumes that ``/volume/create`` makes.
-        network: libvirt network of the one interface of machines that ``/vm/create`` makes; without it they have
-            none.
+        network: libvirt network of the one interface of machines that ``/vm/create`` makes; without it they
+            have none.
         timeout: Seconds after which a call that waits for a host is answered as failed.
     """
 

@@ -47,8 +47,8 @@ class Situation:
         addresses: What the store knows of machines' addresses.
         stale_images: Volumes of images that we brought, and that nothing needed for long.
         leases: What the DHCP of the hosts that answer gave away; whatever chooses no new address ignores it.
-        asked: Machines whose deletion their pool asked for, and machines and volumes (by key) that somebody asked
-            to be deleted by their names: no limit counts it.
+        asked: Machines whose deletion their pool asked for, and machines and volumes (by key) that somebody
+            asked to be deleted by their names: no limit counts it.
         members: Machines of pools, by what is on record.
     """
 

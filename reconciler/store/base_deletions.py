@@ -13,7 +13,7 @@ class DeletionStore(Protocol):
         """Machine's name or ``Volume/name``, to the uid that was meant; empty: whichever has the name."""
 
     def ask_deletion(self, key: str, uid: str, by: str, now: float) -> None:
-        """Remember, durably, that somebody wants just this to be deleted; before it leaves the desired state."""
+        """Remember, durably, that somebody wants just this deleted; before it leaves the desired state."""
 
     def forget_deletions(self, keys: Collection[str]) -> None:
         """These are gone, or stay; those not on record are ignored."""

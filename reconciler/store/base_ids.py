@@ -1,4 +1,4 @@
-"""What the store offers to clients that know objects by number: one for the life of an object, never reused."""
+"""What the store offers to clients that know objects by number: one for an object's life, never reused."""
 
 from __future__ import annotations
 

@@ -167,9 +167,10 @@ class GitPlace:
     def _mend_one(self, record: Record) -> None:
         """What a killed writer left: a ref that keeps its commits, and perhaps files in between."""
         token, tree = str(record["token"]), record.get("tree")
-        if isinstance(tree, str) and Path(tree).is_dir():
-            WorkTree(Path(tree), self.journal, lambda: None).mend(token, list(record["paths"]))
-        run_git(self._root, "update-ref", "-d", f"{_PRIVATE}/{token}")
+        with suppress(GitError, OSError):  # what cannot be mended must not keep everybody from writing
+            if isinstance(tree, str) and Path(tree).is_dir():
+                WorkTree(Path(tree), self.journal, lambda: None).mend(token, list(record["paths"]))
+            run_git(self._root, "update-ref", "-d", f"{_PRIVATE}/{token}")
 
     def _at_home(self, branch: str, old: str, new: str, message: str, paths: Sequence[str]) -> None:
         """Move the branch, and the files of those who have it checked out."""

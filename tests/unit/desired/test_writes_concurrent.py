@@ -177,7 +177,7 @@ def both(person: Callable[..., None], *arguments: Any) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("kind", ["bare", "remote"])
+@pytest.mark.parametrize("kind", ["bare", pytest.param("remote", marks=pytest.mark.slow)])
 def test_programs_in_two_processes_and_people_who_push(git: Git, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "repo"
     start(git, root)

@@ -18,6 +18,7 @@ from reconciler.store.base import Subject
 from reconciler.views import show
 from reconciler.views.glance import Glance
 
+
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[Farm]:
     made = Farm(tmp_path)

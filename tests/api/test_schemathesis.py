@@ -72,6 +72,7 @@ def found_wrong(schema: Any, mode: GenerationMode, examples: int) -> list[str]:
     return list(wrong.values())
 
 
+@pytest.mark.slow
 def test_a_few_answers_of_every_operation(schema: Any) -> None:
     assert found_wrong(schema, GenerationMode.POSITIVE, 2) == []
 
@@ -90,6 +91,7 @@ class Liar:
         resp.media = "three"
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_as_it_says_is_found(tmp_path: Path) -> None:
     with world(tmp_path / "site") as made:
         app = create_app(made.services)

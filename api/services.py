@@ -141,7 +141,7 @@ class Services:
     metrics: ApiMetrics = field(default_factory=ApiMetrics)
     test_host: Callable[[str, Data], Sequence[str]] = lambda _name, _variables: ()
     threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=32, thread_name_prefix="api")
+        default_factory=lambda: ThreadPoolExecutor(max_workers=64, thread_name_prefix="api")
     )
 
     @functools.cached_property

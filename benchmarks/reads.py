@@ -12,21 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from api.app import create_app
 from api.listening import listen
 from api.server import Server
 from benchmarks import _fleet
+from benchmarks._serving import process, serve
 from benchmarks.ratio import Ratio
-from reconciler.cli.app import App
-from reconciler.cli.serving import services
 from reconciler.model.status import Condition, ConditionStatus
 from reconciler.store.base import Subject
 from reconciler.store.sql import open_store
@@ -40,7 +36,7 @@ def run(quick: bool) -> Iterable[Ratio]:
     with tempfile.TemporaryDirectory(prefix="reconciler-reads-") as name:
         folder = Path(name)
         _lay_out(folder, machines)
-        with _process(_serve, folder) as port:
+        with process(serve, folder) as port:
             ask = _Asker(port)
             first = ask.measure(VMS, 1)
             known = ask.measure(VMS, lists, {"If-None-Match": first.etag})
@@ -50,7 +46,7 @@ def run(quick: bool) -> Iterable[Ratio]:
                 (f"{VMS}/vm-{machines // 2}", singles, {}),
             ]
             bodies = [ask.measure(path, 1, headers).body for path, _, headers in forms]
-            with _process(_floor, bodies) as floor_port:
+            with process(_floor, bodies) as floor_port:
                 floor = _Asker(floor_port)
                 (plain, list_floor), (packed, packed_floor), (one, one_floor) = [
                     _alternate((ask, path, headers), (floor, f"/{at}", {}), times)
@@ -160,29 +156,6 @@ def _status(name: str) -> str:
     addresses = [{"address": "192.0.2.7", "source": "lease", "mac": "52:54:00:00:00:07", "interface": "net0"}]
     told = {"host": "h0", "uid": f"00000000-0000-4000-8000-{name:>012}", "state": "running", "generation": 3}
     return json.dumps(told | {"cpus": 1, "memory": 1 << 30, "addresses": addresses}, separators=(",", ":"))
-
-
-@contextmanager
-def _process(serve: Callable[[Connection, Any], None], about: object) -> Iterator[int]:
-    """The port of a server in a process of its own."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, about))
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        ours.send("stop")
-        process.join(20)
-        process.kill()
-
-
-def _serve(pipe: Connection, folder: Path) -> None:
-
-    sockets = listen("127.0.0.1:0")
-    with services(App(folder / "reconciler.yaml")) as made, Server(create_app(made), sockets) as server:
-        pipe.send(server.ports[0])
-        pipe.recv()
 
 
 def _floor(pipe: Connection, bodies: list[bytes]) -> None:

@@ -1,8 +1,8 @@
 """Writes of the desired state a second, against one ``git commit`` a write in the same repository.
 
 Ours goes through `Repository`: checked against all other manifests, committed, durable; and then the same
-over HTTP, each client on a connection of its own. The reference writes the file and lets git add and commit it,
-in a work tree, and checks nothing.
+over HTTP, each client on a connection of its own. The reference writes the file and lets git add and
+commit it, in a work tree, and checks nothing.
 """
 
 from __future__ import annotations

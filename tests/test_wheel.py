@@ -76,7 +76,7 @@ def test_programs_stay_programs(installed: Path) -> None:
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert [name for name in names if not re.match(r"reconciler(/|-[\d.]+\.dist-info/)", name)] == []
+    assert [name for name in names if not re.match(r"api/|reconciler(/|-[\d.]+\.dist-info/)", name)] == []
     assert [name for name in names if "__pycache__" in name or name.startswith("reconciler/tests")] == []
 
 
@@ -84,6 +84,7 @@ def test_it_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     program = installed / "reconciler"
     assert __version__ in run(program, "--version", cwd=tmp_path)
     assert '"$schema"' in run(program, "schema", cwd=tmp_path)
+    assert '"openapi"' in run(program, "schema", "-o", "openapi", cwd=tmp_path)
     ask = "import reconciler.settings as s; print(s.__file__); print(s.data_dir('examples'))"
     package, examples = run(installed / "python", "-c", ask, cwd=tmp_path).split()
     assert package.startswith(str(installed.parent))

@@ -13,9 +13,11 @@ from api.auth.audit import Audit
 from api.auth.headers import SafeHeaders
 from api.context import RequestId, WhoAsks
 from api.conventions.guard import GuardedApp
+from api.conventions.head import answer_head
 from api.conventions.idempotency import Idempotency
 from api.conventions.packing import Packing
-from api.problems import on_any_error, on_http_error, on_reconciler_error
+from api.conventions.refused import ToldRefused
+from api.problems import on_any_error, on_http_error, on_no_path, on_reconciler_error
 from api.resources import (
     audit,
     commands,
@@ -75,6 +77,7 @@ def create_app(services: Services) -> App[Request, Response]:
             Noted(),
             Packing(services),
             SafeHeaders(services.config),
+            ToldRefused(services),
             Audit(services),
             WhoAsks(services),
             Idempotency(services),
@@ -85,7 +88,9 @@ def create_app(services: Services) -> App[Request, Response]:
     app.add_error_handler(falcon.HTTPError, on_http_error)
     app.add_error_handler(ReconcilerError, on_reconciler_error)
     found = routes(services)
+    app.add_error_handler(falcon.HTTPRouteNotFound, on_no_path([path for path, _ in found]))
     for path, resource in found:
+        answer_head(resource)
         app.add_route(path, resource)
     older.catch_the_rest(app, services, (path for path, _ in found))
     return app

@@ -89,5 +89,10 @@ def require(req: Request, role: Role, thing: Thing = NOTHING) -> Caller:
         return caller
     if thing.name and not caller.may(Role.VIEWER, thing):
         raise NotFoundError(f"there is no {thing.kind} {thing.name!r}")
+    if not thing.name and caller.may_somewhere(role):
+        raise ForbiddenError(
+            f"{caller.name} is {role} of some things only, and this is about everything",
+            hint=f"it needs a grant as {role} without a scope: see GET /api/v1/whoami",
+        )
     about = f" of {thing.kind} {thing.name!r}" if thing.name else ""
     raise ForbiddenError(f"{caller.name} is no {role}{about}", hint="ask an admin for a grant")

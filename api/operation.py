@@ -10,7 +10,8 @@
         )
         async def on_get(self, req, resp): ...
 
-A query parameter that is not declared is refused, so that a misspelt ``dryrun=true`` changes nothing.
+A query parameter that is not declared is refused, so that a misspelt ``dryrun=true`` changes nothing; so is
+the body of an operation that takes none.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from api.body import read_body
 from reconciler.errors import DesiredStateError, ForbiddenError, Problem, ReconcilerError
 from reconciler.model.access import Caller, Role
 from reconciler.model.units import parse_duration
@@ -31,6 +33,10 @@ Schema = Mapping[str, Any] | str
 """A JSON schema, or the name of one in the document's components."""
 
 Responder = Callable[..., Awaitable[None]]
+
+
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Of these the body means nothing (RFC 9110, 9.3.1), and a stream of events must not wait for it."""
 
 
 class BadQueryError(DesiredStateError):
@@ -152,12 +158,24 @@ def operation(id_: str, **about: Any) -> Callable[[Responder], Responder]:
             if declared.role is not None and caller is not None and not caller.may_somewhere(declared.role):
                 raise ForbiddenError(f"{caller.name} is no {declared.role}", hint="ask an admin for a grant")
             req.context.query = {} if declared.lenient else parse_query(req, declared)
+            if not declared.lenient and declared.body is None and req.method not in _WITHOUT_BODY:
+                await _require_no_body(req)
             await responder(self, req, resp, **params)
 
         checked.operation = declared  # type: ignore[attr-defined]
         return checked
 
     return declare
+
+
+async def _require_no_body(req: Request) -> None:
+    """Refuse what nobody would read: whoever wrote it believes that it counts.
+
+    Raises:
+        BadQueryError: There is a body.
+    """
+    if (await read_body(req)).strip():
+        raise BadQueryError([Problem("body", 0, 0, "", "this operation takes no body: leave it out")])
 
 
 def parse_query(req: Request, declared: Operation) -> dict[str, Any]:

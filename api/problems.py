@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import falcon
 from falcon.asgi import Request, Response
 
+from api.conventions.nearest import nearest
+from api.hints import COMMAND, over_http
 from api.operation import BadQueryError
 from reconciler.errors import (
     BusyError,
@@ -70,7 +73,7 @@ def problem(
     resp.text = json.dumps(body)
 
 
-async def on_reconciler_error(_req: Request, resp: Response, error: ReconcilerError, _params: Any) -> None:
+async def on_reconciler_error(req: Request, resp: Response, error: ReconcilerError, _params: Any) -> None:
     """An error for people: what was wrong, where, and what to do next."""
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status == 401:
@@ -88,14 +91,34 @@ async def on_reconciler_error(_req: Request, resp: Response, error: ReconcilerEr
         resp.set_header("Retry-After", "1")
     # The client makes the same error of it, with the exit code of the command.
     reason = getattr(error, "reason", "") or type(error).__name__.removesuffix("Error")
-    problem(resp, status, detail, reason=reason, hint=error.hint, **more)
+    # Who types commands, there with --server, is told of commands.
+    hint = error.hint if req.get_header("User-Agent") == COMMAND else over_http(error.hint)
+    problem(resp, status, detail, reason=reason, hint=hint, **more)
 
 
 async def on_http_error(_req: Request, resp: Response, error: falcon.HTTPError, _params: Any) -> None:
     """What Falcon itself refuses: unknown paths, methods, media types."""
     for name, value in dict(error.headers or {}).items():
         resp.set_header(name, value)
-    problem(resp, falcon.http_status_to_code(error.status), str(error.description or error.title or ""))
+    status = falcon.http_status_to_code(error.status)
+    problem(resp, status, str(error.description or error.title or ""), hint=_hint(resp, error))
+
+
+def _hint(resp: Response, error: falcon.HTTPError) -> str:
+    if isinstance(error, falcon.HTTPMethodNotAllowed):
+        return f"allowed here: {resp.get_header('Allow') or 'nothing'}"
+    return ""
+
+
+def on_no_path(known: Sequence[str]) -> Callable[..., Awaitable[None]]:
+    """What is said where there is no such path, but for these."""
+
+    async def tell(req: Request, resp: Response, _error: falcon.HTTPError, _params: Any) -> None:
+        near = nearest(req.path, known)
+        hint = f"do you mean {near}" if near else "all paths: GET /openapi.json"
+        problem(resp, 404, "there is no such path", hint=hint)
+
+    return tell
 
 
 async def on_any_error(req: Request, resp: Response, error: Exception, _params: Any) -> None:

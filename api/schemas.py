@@ -158,16 +158,22 @@ SCHEMAS: dict[str, Schema] = {
     "TokenList": thing("Tokens.", "items", items=array("Token")),
     "NewToken": {
         **thing(
-            "A token that is wished for.",
-            "name grants",
+            "A token that is wished for: `grants`, or for short the `role` of one, with its scope beside it.",
+            "name",
             name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}$"},
             grants={**array("Grant"), "minItems": 1, "maxItems": 100},
+            role={"enum": ["viewer", "operator", "admin"]},
+            kinds=array(TEXT),
+            names=array(TEXT),
+            labels=LABELS,
             mail=TEXT,
             ttl={
                 "type": ["string", "number", "null"],
                 "description": "How long it is valid: `90d`, `12h`, or seconds.",
             },
         ),
+        "oneOf": [{"required": ["grants"]}, {"required": ["role"]}],
+        "dependentRequired": {"kinds": ["role"], "names": ["role"], "labels": ["role"]},
         "additionalProperties": False,
     },
     "MadeToken": {

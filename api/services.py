@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from api.feeds import Feeds
 from api.hub import Hub
 from api.views import Views
+from reconciler.errors import DesiredStateError
 from reconciler.leasing import Leasing
 from reconciler.model.access import Caller
 from reconciler.model.api_config import ApiConfig
@@ -32,10 +33,30 @@ class Desired(Protocol):
     """The desired-state repository; see `reconciler.desired.writes.Repository`. Safe from any thread."""
 
     def read(self) -> DesiredState:
-        """The newest desired state; what did not change is the identical object.
+        """The newest desired state that is right: the last good one while a newer one is refused.
+
+        What did not change is the identical object.
+
+        Raises:
+            DesiredStateError: It is refused, and none was right before.
+        """
+
+    def read_newest(self) -> DesiredState:
+        """The newest desired state.
 
         Raises:
             DesiredStateError: It is refused.
+        """
+
+    @property
+    def trouble(self) -> DesiredStateError | None:
+        """Why the newest desired state was refused when it was looked at last; None if it was right."""
+
+    def standing(self, key: str) -> Data | None:
+        """An object as it stands in its file now, right or wrong. None: there is none.
+
+        Raises:
+            ConflictError: Nobody knows: a file that may have to do with it cannot be read.
         """
 
     def write(self, wish: Write) -> Written:

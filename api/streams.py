@@ -41,7 +41,9 @@ def begin(resp: Response, stream: AsyncIterable[sse.Sent]) -> None:
 
 
 def asked_for(req: Request) -> bool:
-    """True if a stream is wanted: by ``Accept``, or by ``?watch=true``."""
+    """True if a stream is wanted: by ``Accept``, or by ``?watch=true``. HEAD never has one."""
+    if req.method == "HEAD":
+        return False
     accepted = req.get_header("Accept") or ""
     return bool(req.context.query.get("watch")) or sse.MEDIA_TYPE in accepted.lower()
 

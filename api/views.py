@@ -20,7 +20,7 @@ from api.conventions.media import to_json
 from api.kinds import Kind
 from reconciler.desired.decode import decode_text
 from reconciler.desired.writer import to_plain
-from reconciler.errors import NotFoundError
+from reconciler.errors import DesiredStateError, NotFoundError
 from reconciler.model.access import Thing
 from reconciler.model.desired import DesiredState
 from reconciler.model.manifest import Object
@@ -138,7 +138,11 @@ class WholeList:
 
 def view_of(kind: str, name: str, data: Mapping[str, Any]) -> View:
     """An object as it was at another time, of which no status is known."""
-    labels = data.get("metadata", {}).get("labels", {})
+    return made_view(kind, name, data, data.get("metadata", {}).get("labels", {}))
+
+
+def made_view(kind: str, name: str, data: Mapping[str, Any], labels: Mapping[str, str]) -> View:
+    """The same, with the labels that count: the data may be wrong."""
     nothing = '{"conditions":[]}'
     return View(kind, name, labels, version_of(data), to_json(data)[:-1], nothing, digest(nothing))
 
@@ -147,7 +151,7 @@ class Desired(Protocol):
     """As much of `api.services.Desired` as views are made of."""
 
     def read(self) -> DesiredState:
-        """The newest desired state."""
+        """The newest desired state that is right."""
 
     def text(self, key: str) -> str:
         """The object as it stands in its file."""
@@ -254,7 +258,7 @@ class Views:
         An image is read with its file's path and digest filled in, which nobody wrote.
         """
         if key[0] == "Image":
-            with contextlib.suppress(NotFoundError):
+            with contextlib.suppress(NotFoundError, DesiredStateError):
                 found = decode_text(self._desired.text("/".join(key)), "/".join(key))
                 return to_plain(found[0]) if found else to_plain(one)
         return to_plain(one)

@@ -28,7 +28,8 @@ WATCH_EVERY = 1.0
 """Seconds between looks at whether the desired state changed."""
 
 _LIMIT_HINT = (
-    "stop the daemon and run `reconciler apply --allow-deletions`, or raise limits in reconciler.yaml"
+    "look at the plan; if it is what you mean: `reconciler apply --allow-deletions` (--server, or with no "
+    "daemon), or POST /api/v1/apply?allowDeletions=true"
 )
 
 LONGEST_SILENCE = 300.0
@@ -110,11 +111,14 @@ class Daemon:
         """One tick. True if it changed something, so that another look is worth it."""
         started = time.monotonic()
         self._watchdog.promise(LONGEST_SILENCE)
-        self._calls.begin()
+        allowed = self._calls.begin()
         fetched = self._fetch(reasons)
         self._lend(self._lending.before)
         try:
-            tick = self._engine.reconcile_once(on_progress=self._progress)
+            look = self._engine.look()
+            tick = self._engine.carry_out(
+                look, allow_deletions=look.plan.revision in allowed, on_progress=self._progress
+            )
         except ReconcilerError as error:
             self._failed(error, time.monotonic() - started)
             # The world was seen, though nothing was done: what is not ready is lent to nobody.
@@ -130,9 +134,10 @@ class Daemon:
             _log.info(
                 sentence, extra=fields(seconds=round(seconds, 2), because=",".join(reasons) or "period")
             )
+        # Who waits for this tick takes what is said of pools for its word, too.
+        moved = self._see_to_pools(tick.look)
         self._tell(sentence, tick.look.plan.revision, seconds, ok=True)
         self._measure(tick)
-        moved = self._see_to_pools(tick.look)
         return moved or any(result.outcome is Outcome.CHANGED for result in tick.results)
 
     def _see_to_pools(self, look: Look | None) -> bool:

@@ -234,6 +234,8 @@ class Engine:
         started = time.monotonic()
         self._note_world(look)
         self._note_statuses(look)
+        if self.rooms.source.trouble is None:  # else it is not what people want now
+            bookkeeping.note_kept(self.rooms.store, look.desired, self._clock())
         if push:
             check_limits(look.plan, look.survey, self.rooms.config.limits, allow_deletions)
         results = self._push(look, on_progress) if push and not look.plan.empty else ()

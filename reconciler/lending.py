@@ -90,6 +90,8 @@ class Lending:
         mine: dict[str, list[Member]] = {name: [] for name in pools}
         for member in self._members:
             mine.setdefault(member.pool, []).append(member)
+        # Cleaning may take minutes: what was true before it is not said meanwhile.
+        self._tell(look)
         seen = self._seen(look)
         moved = False
         for name in sorted(mine):

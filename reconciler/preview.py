@@ -7,7 +7,8 @@ tick for a question.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -15,8 +16,10 @@ from reconciler.desired.source import Source
 from reconciler.engine import Engine, Look
 from reconciler.errors import LimitError
 from reconciler.model.plan import Plan
+from reconciler.model.pool import POOL_LABEL
 from reconciler.model.snapshot import Snapshot
 from reconciler.planner import check_limits
+from reconciler.planner.lent.expand import OLDER
 from reconciler.requests import known_snapshots
 from reconciler.views import show
 from reconciler.views.glance import Glance
@@ -49,6 +52,10 @@ class Preview:
             InventoryError: The inventory is.
         """
         look = self.look() if source is None else self._look_with(cast("Source", source))
+        if source is None and (trouble := self._rooms.source.trouble) is not None:
+            first = f"{trouble.problems[0]}" if trouble.problems else trouble.message
+            note = f"a newer desired state is refused, and this is a plan of the last good one: {first}"
+            look = replace(look, plan=replace(look.plan, notes=(note, *look.plan.notes)))
         try:
             check_limits(look.plan, look.survey, self._rooms.config.limits, allow_deletions=False)
         except LimitError as error:
@@ -70,9 +77,10 @@ class Preview:
             # The same engine: of all that did not change it knows the plan already.
             self._engine.rooms = replace(self._rooms, source=source)
             try:
-                return self._engine.look()
+                look = self._engine.look()
             finally:
                 self._engine.rooms = self._rooms
+        return replace(look, plan=replace(look.plan, notes=(*look.plan.notes, *_made_anew(look))))
 
     def snapshots(self, key: str) -> Sequence[Snapshot]:
         """The snapshots that a machine, or a volume (``Volume/data``), has now.
@@ -97,3 +105,16 @@ class Preview:
         """How a host is now (a word of `HostStatus`), and what it said; None: the inventory has none."""
         found = self.look().fleet.get(name)
         return (str(found.status), found.message) if found is not None else None
+
+
+def _made_anew(look: Look) -> Iterator[str]:
+    """A sentence about each pool with machines of an older template: no plan has them while they are held."""
+    machines = look.desired.machines
+    old = Counter(
+        machines[vm].metadata.labels.get(POOL_LABEL, "")
+        for vm, refusal in look.situation.held.items()
+        if refusal.reason == OLDER and vm in machines
+    )
+    for pool, count in sorted(old.items()):
+        are = "machine is" if count == 1 else "machines are"
+        yield f"{count} {are} of an older template of the pool {pool}: made anew as they become free"

@@ -82,14 +82,34 @@ class Desk:
         except ReconcilerError as error:
             message = f"{error.message} ({error.hint})" if error.hint else error.message
             return RequestOutcome(RequestState.FAILED, message, error.exit_code)
-        return outcome_of(results)
+        outcome = outcome_of(results)
+        note = _comes_back(self._engine.seen, record.request)
+        if outcome.state is RequestState.DONE and note:
+            outcome = replace(outcome, message=f"{outcome.message}; {note}")
+        return outcome
 
     def _carry_out(self, record: RequestRecord, on_progress: Progress) -> tuple[ActionResult, ...]:
         if record.request.act in belongings.ACTS:
             return belongings.serve(self._engine, record.request, on_progress)
         look = self._look(record.request.vm)
+        self._require_same_holder(record)
         part = plan_act(look, record.request, record.by)
         return self._engine.carry_out_part(look, part, one_off=True, on_progress=on_progress).results
+
+    def _require_same_holder(self, record: RequestRecord) -> None:
+        """Refuse what was asked before somebody else got the machine.
+
+        A machine that is lent again may be the same domain: its uid alone does not tell.
+
+        Raises:
+            StalePlanError: It was.
+        """
+        store, vm = self._engine.rooms.store, record.request.vm
+        lease = store.lease_of(vm)
+        if lease is None or record.by in (lease.holder, lease.by):
+            return
+        if record.asked < self._clock() - (store.lease_time() - lease.taken):
+            raise StalePlanError(f"{vm} was lent to somebody else since this was asked: it is left alone")
 
     def _look(self, vm: str) -> Look:
         """A look that reads the machine's host anew: events tell of most changes, but not at once."""
@@ -109,6 +129,17 @@ class Desk:
             store.end_request(record.id, outcome, now)
             store.add_events([Event(now, reason, told, record.request.vm, warning=failed)])
         on_progress(told)
+
+
+def _comes_back(look: Look | None, request: Request) -> str:
+    """What somebody who stops a machine should know: that the loop starts it again."""
+    wanted = look.desired.machines.get(request.vm) if look is not None and request.act is Act.STOP else None
+    if wanted is None or wanted.spec.run_strategy is not RunStrategy.ALWAYS:
+        return ""
+    return (
+        "its run strategy is Always: the next tick starts it again; to keep it off: PATCH "
+        "spec.runStrategy=Halted, or `reconciler stop`"
+    )
 
 
 def outcome_of(results: tuple[ActionResult, ...]) -> RequestOutcome:
@@ -190,7 +221,16 @@ def domain_of(look: Look, vm: str) -> ObservedDomain:
         raise _left_alone(vm, f"{blocked.reason}: {blocked.message}")
     if vm not in look.desired.machines:
         raise UsageError(f"there is no machine {vm!r}", hint="see: reconciler get vms")
-    raise ReconcilerError(f"{vm} is on no host that answers", hint=f"reconciler explain {vm}")
+    refused = one_off.refusal(look.plan, vm)
+    if refused is not None:
+        raise _left_alone(vm, f"{refused.reason}: {refused.message}")
+    record = look.records.get(vm)
+    host = look.fleet.get(record.host) if record is not None else None
+    if record is not None and (host is None or not host.known):
+        raise ReconcilerError(f"{vm} is on no host that answers", hint=f"reconciler explain {vm}")
+    raise ReconcilerError(
+        f"{vm} is desired, and not made yet: there is nothing to act on", hint=f"reconciler explain {vm}"
+    )
 
 
 def snapshots_of(look: Look, domain: ObservedDomain) -> tuple[Snapshot, ...]:

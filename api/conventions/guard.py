@@ -98,5 +98,5 @@ def _length(raw: bytes | None) -> int:
 
 def _too_large(most: int) -> falcon.HTTPError:
     return falcon.HTTPContentTooLarge(
-        description=f"the body has more than {most} bytes, which is the limit (api.max_body)", headers=_CLOSE
+        description=f"the body has more than {most} bytes, which is the limit (api.maxBody)", headers=_CLOSE
     )

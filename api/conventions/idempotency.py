@@ -22,7 +22,7 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from api.conventions.media import read_body
+from api.body import read_body
 from api.operation import BadQueryError, Operation
 from api.services import Services
 from reconciler.errors import ConflictError, DesiredStateError, Problem, UnavailableError

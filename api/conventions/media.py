@@ -12,6 +12,7 @@ import yaml
 from falcon.asgi import Request, Response
 from falcon.util import mediatypes
 
+from api.body import read_body
 from api.operation import BadQueryError
 from reconciler.desired.writer import Dumper
 from reconciler.desired.yaml_file import MAX_DEPTH, Document, documents, show_path, to_data
@@ -31,14 +32,6 @@ class BadBodyError(BadQueryError):
     """A body that cannot be read at all, with what is wrong in it."""
 
     subject = "the body"
-
-
-async def read_body(req: Request) -> bytes:
-    """The body's bytes; asked again, they are the same. `api.conventions.guard` bounds them."""
-    known: bytes | None = getattr(req.context, "body", None)
-    if known is None:
-        known = req.context.body = await req.stream.read()
-    return known
 
 
 async def read_object(req: Request) -> dict[str, object]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import falcon
 from falcon.asgi import Request, Response
 
-from api.conventions.media import read_body
+from api.body import read_body
 from api.older import jsonp
 from api.operation import Answer, Query, operation
 from api.services import Services

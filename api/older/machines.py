@@ -187,7 +187,8 @@ class Machines:
             self._attach(asked, volume, None, f"Detach Volume {volume} from {name}{why}")
         message = f"Delete VirtualMachine {name}{why}"
         try:
-            delete(asked, MACHINE, name, message)
+            # Just this version: one that is protected, or made anew, meanwhile is another one.
+            delete(asked, MACHINE, name, message, version_of(to_plain(vm)))
         except ReconcilerError:
             for volume, to in attached.items():
                 again = f"Attach Volume {volume} to {name} again\n\nThe machine could not be deleted."

@@ -12,14 +12,16 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
+from api.body import read_body
 from api.context import require
 from api.conventions import media
 from api.conventions.idempotency import atomically
 from api.conventions.wait import WAIT, seconds
 from api.kinds import ALL, Kind
 from api.operation import Answer, Body, Header, operation
+from api.resources.lent import Lent
 from api.resources.objects_write import tell
-from api.resources.operations import ACT, Operations, accepted
+from api.resources.operations import ACT, STATE, Operations, accepted, say_operation
 from api.schemas import FLAG, SCHEMAS, TEXT, TIME, array, thing
 from api.services import Services
 from api.views import View, Views, stamp
@@ -44,14 +46,16 @@ SCHEMAS["SnapshotWish"] = thing(
     "What the snapshot shall be like.",
     name={"type": "string", "description": "A short lower-case word; the time of day without it."},
 )
-SCHEMAS["RestartWish"] = thing(
-    "How to restart.", force={**FLAG, "description": "Pull the plug, and do not ask the guest."}
-)
+_FORCE = {**FLAG, "description": "Pull the plug, and do not ask the guest."}
+SCHEMAS["RestartWish"] = thing("How to restart.", force=_FORCE)
+SCHEMAS["StopWish"] = thing("How to stop.", force=_FORCE)
 
-_ACCEPTED = Answer(202, "It goes on.", "Operation", headers={"Location": "The operation."})
-_OVER = Answer(200, "It was over within `wait`; its state says what came of it.", "Operation")
+_ACCEPTED = Answer(202, "It goes on.", "Operation", headers={"Location": "The operation.", **STATE})
+_OVER = Answer(200, "It was over within `wait`; its state says what came of it.", "Operation", headers=STATE)
 _KEY = Header("Idempotency-Key", "The same request under the same key is done once.")
 _SUMMARY = {Act.START: "Start a machine", Act.STOP: "Stop a machine", Act.RESTART: "Restart a machine"}
+
+_POWER_BODIES = {Act.STOP: "StopWish", Act.RESTART: "RestartWish"}
 
 _MACHINES = ALL["VirtualMachine"]
 _WITH_SNAPSHOTS = (_MACHINES, ALL["Volume"])
@@ -100,6 +104,7 @@ class Acts:
         self._services = services
         self._views = views
         self._operations = Operations(services, views)
+        self._lent = Lent(services)
 
     async def ask(self, req: Request, resp: Response, wish: Wish) -> None:
         """Ask for an act, and answer with the operation."""
@@ -114,11 +119,13 @@ class Acts:
         if said["state"] in ("pending", "running"):
             accepted(req, resp, said)
         else:
-            media.say(req, resp, said)
+            say_operation(req, resp, said)
 
     def _ask(self, req: Request, wish: Wish) -> Mapping[str, Any]:
         view = self.seen(req, wish.kind, wish.name)
         caller = require(req, Role.OPERATOR, view.thing)
+        if wish.kind is _MACHINES:
+            self._lent.require_holder(req, wish.name)
         uid = view.data()["status"].get("uid") or "" if wish.kind is _MACHINES else ""
         asked = Asked(wish.act, wish.key, wish.snapshot, wish.force, uid)
         services, operations = self._services, self._operations
@@ -159,7 +166,8 @@ class Acts:
 
 def make_power(act: Act, acts: Acts) -> object:
     """The resource that starts, stops or restarts."""
-    body = Body("RestartWish", required=False) if act is Act.RESTART else None
+    schema = _POWER_BODIES.get(act)
+    body = Body(schema, required=False) if schema else None
 
     class Power:
         """One act on a machine."""
@@ -168,7 +176,7 @@ def make_power(act: Act, acts: Acts) -> object:
             f"{act}VirtualMachine",
             summary=_SUMMARY[act],
             description="What the manifest says stays as it is: a machine whose `runStrategy` is `Always` is "
-            "started again by the next tick.",
+            "started again by the next tick. To keep it off, PATCH `spec.runStrategy` to `Halted`.",
             tag=_MACHINES.path,
             query=(WAIT,),
             headers=(_KEY,),
@@ -179,7 +187,7 @@ def make_power(act: Act, acts: Acts) -> object:
         )
         async def on_post(self, req: Request, resp: Response, name: str) -> None:
             """The daemon does it."""
-            wish = await _fields(req, {"force": bool}) if act is Act.RESTART else {}
+            wish = await _fields(req, {"force": bool}) if schema else {}
             await acts.ask(req, resp, Wish(_MACHINES, name, act, force=bool(wish.get("force"))))
 
     return Power()
@@ -277,7 +285,7 @@ async def _fields(req: Request, known: Mapping[str, type]) -> dict[str, Any]:
     Raises:
         DesiredStateError: There is another field, or a value of another type.
     """
-    if not await media.read_body(req):
+    if not await read_body(req):
         return {}
     data = await media.read_object(req)
     wrong = [

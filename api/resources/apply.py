@@ -11,13 +11,28 @@ from api.context import require
 from api.conventions import media
 from api.conventions.idempotency import atomically
 from api.conventions.wait import WAIT, seconds
-from api.operation import Answer, Header, operation
-from api.resources.operations import Operations, accepted
+from api.operation import Answer, Header, Query, operation
+from api.resources.objects_write import tell
+from api.resources.operations import STATE, Operations, accepted, say_operation
 from api.services import Services
 from api.views import Views
+from reconciler.calls import leave_to_delete
 from reconciler.model.access import Role
 
 KIND = "apply"
+
+_ALLOW = Query(
+    "allowDeletions",
+    {"type": "boolean"},
+    "Let this one tick delete more than the limits allow. Only for admins without a scope.",
+    default=False,
+)
+_REVISION = Query(
+    "revision",
+    {"type": "string", "minLength": 1, "maxLength": 200},
+    "With `allowDeletions`: of the plan that was looked at. Where something else is desired by then, the "
+    "limits hold. Without it: what is desired now.",
+)
 
 
 def routes(services: Services, views: Views) -> Iterable[tuple[str, object]]:
@@ -35,14 +50,15 @@ class Apply:
     @operation(
         "apply",
         summary="Let the daemon look and act now",
-        description="As `reconciler apply`, within the deletion limits. It would do so by itself at its next "
-        "tick. The operation is done when a tick that began after this call is over.",
+        description="As `reconciler apply`, within the deletion limits unless an admin allows more. It would "
+        "do so by itself at its next tick. The operation is done when a tick that began after this call is "
+        "over.",
         tag="plans",
-        query=(WAIT,),
+        query=(WAIT, _ALLOW, _REVISION),
         headers=(Header("Idempotency-Key", "The same request under the same key is done once."),),
         answers=(
-            Answer(200, "It was over within `wait`; its state says what came of it.", "Operation"),
-            Answer(202, "It goes on.", "Operation", headers={"Location": "The operation."}),
+            Answer(200, "It was over within `wait`; its state says how.", "Operation", headers=STATE),
+            Answer(202, "It goes on.", "Operation", headers={"Location": "The operation.", **STATE}),
         ),
         role=Role.OPERATOR,
     )
@@ -57,14 +73,20 @@ class Apply:
         if said["state"] in ("pending", "running"):
             accepted(req, resp, said)
         else:
-            media.say(req, resp, said)
+            say_operation(req, resp, said)
 
     def _call(self, req: Request) -> Mapping[str, Any]:
-        caller = require(req, Role.OPERATOR)
-        services, operations = self._services, self._operations
+        query, services, operations = req.context.query, self._services, self._operations
+        caller = require(req, Role.ADMIN if query["allowDeletions"] else Role.OPERATOR)
+        revision = ""
+        if query["allowDeletions"]:
+            revision = query["revision"] or services.desired.read().revision
+        data = leave_to_delete(revision) if revision else "{}"
 
         def work() -> Mapping[str, Any]:
-            number = services.store.add_operation(KIND, "", caller.name, "{}", services.clock())
+            number = services.store.add_operation(KIND, "", caller.name, data, services.clock())
+            if revision:
+                tell(req, services, "DeletionsAllowed", "deletions beyond the limits, once", "", revision)
             described = operations.describe(operations.find(f"{KIND}-{number}"))
             place = f"/api/v1/operations/{described['id']}"
             return {"status": 202, "headers": {"Location": place}, "media": described}

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from falcon.asgi import Request, Response
-from pydantic import ValidationError
 
 from api.context import require
 from api.conventions import media
 from api.conventions.idempotency import atomically
 from api.operation import Answer, BadQueryError, Body, Query, operation
+from api.resources.lent import read_as
 from api.resources.objects import IDEMPOTENCY_KEY
 from api.resources.operations import Operations, accepted
 from api.schemas import FLAG, SCHEMAS, TEXT, array, thing
@@ -22,6 +22,7 @@ from reconciler import operators
 from reconciler.desired.validation import validation
 from reconciler.errors import ConflictError, HostError, NotFoundError, Problem, ReconcilerError
 from reconciler.model.access import Role, Thing
+from reconciler.model.envelope import Manifest
 from reconciler.model.request import REQUEST_JSON, Act
 from reconciler.model.request import Request as Asked
 
@@ -127,7 +128,7 @@ class View:
         about: str = req.context.query["about"]
         if view == VALIDATION:
             require(req, Role.VIEWER)
-            found: object = await self._services.run(validation, self._services.desired.read)
+            found: object = await self._services.run(validation, self._services.desired.read_newest)
         elif view in FLEET:
             require(req, Role.VIEWER)
             found = await self._services.run(shown, self._services, view, about)
@@ -205,6 +206,17 @@ class Retry:
         media.say(req, resp, {"machines": list(chosen)})
 
 
+class ActBody(Manifest):
+    """An act, as a body says it; see `reconciler.model.request.Request`."""
+
+    act: Act
+    vm: str
+    snapshot: str = ""
+    force: bool = False
+    uid: str = ""
+    taken: float = 0.0
+
+
 class PlanAct:
     """What an act would do."""
 
@@ -218,17 +230,12 @@ class PlanAct:
         tag="plans",
         body=Body("ActWish"),
         answers=(Answer(200, "The plan.", "Plan", ("application/json",)),),
-        problems=(404, 409),
+        problems=(404, 409, 422),
     )
     async def on_post(self, req: Request, resp: Response) -> None:
         """Plan it."""
-        said = await media.read_object(req)
-        try:
-            asked = REQUEST_JSON.validate_python(said)
-        except ValidationError as error:
-            raise BadQueryError(
-                [Problem("body", 0, 0, ".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
-            ) from error
+        said = await read_as(req, ActBody)
+        asked = Asked(said.act, said.vm, said.snapshot, said.force, said.uid, said.taken)
         if asked.act in OWNERSHIP.values():
             raise _bad("act", "this is no act on a machine or volume")
         await self._services.run(require_seen, self._services, req, asked.vm)
@@ -260,7 +267,10 @@ def make_ownership(word: str, act: Act, services: Services, operations: Operatio
             """Ask the daemon; who asks may do so with everything."""
             media.wanted(req)
             caller = require(req, Role.OPERATOR)
-            about = (await media.read_object(req)).get("about")
+            said = await media.read_object(req)
+            if unknown := said.keys() - {"about"}:
+                raise _bad(min(unknown), "there is no such field; known: about")
+            about = said.get("about")
             if not isinstance(about, str) or not 1 <= len(about) <= 512:
                 raise _bad("about", "write what it is about")
 

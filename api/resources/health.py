@@ -24,7 +24,7 @@ SCHEMAS["ServerReadiness"] = thing(
         thing(
             "One thing that was looked at.",
             "name ok needed message",
-            name={"type": "string", "enum": ["store", "desired-state", "daemon"]},
+            name={"type": "string", "enum": ["store", "desired-state", "daemon", "last-tick"]},
             ok=FLAG,
             needed={"type": "boolean", "description": "Without it this process is not ready."},
             message=TEXT,
@@ -37,8 +37,16 @@ DAEMON = "reconciler run"
 
 _WORDS = {
     "store": ("it can be read", "it cannot be read: the server's log says why"),
-    "desired-state": ("it can be read", "it is refused, or cannot be read: `reconciler validate` says why"),
+    "desired-state": (
+        "it can be read",
+        "the newest is refused, or cannot be read; the last good one, if there is one, is kept up: "
+        "`reconciler validate` says why",
+    ),
     "daemon": ("it runs", "none runs on this store: wishes are kept, and carried out once one does"),
+    "last-tick": (
+        "it was carried out",
+        "it was refused, so nothing is done: why is the newest event TickRefused, GET /api/v1/events",
+    ),
 }
 
 
@@ -92,9 +100,24 @@ class Ready:
         services = self._services
         return [
             _check("store", services.store.changes),
-            _check("desired-state", services.desired.read),
+            _check("desired-state", services.desired.read_newest, needed=not kept_up(services)),
             _check("daemon", lambda: daemon_runs(services), needed=False),
+            _check("last-tick", lambda: _tick_went_well(services), needed=False),
         ]
+
+
+def kept_up(services: Services) -> bool:
+    """There is a desired state to work with, be it the last good one: whoever broke it stops nobody else."""
+    try:
+        services.desired.read()
+    except ReconcilerError:
+        return False
+    return True
+
+
+def _tick_went_well(services: Services) -> bool:
+    tick = services.store.last_tick()
+    return tick is None or tick.ok
 
 
 def daemon_runs(services: Services) -> bool:

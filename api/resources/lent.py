@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
 from falcon.asgi import Request
@@ -130,6 +131,15 @@ class Lent:
         """Likewise the lease of a machine."""
         found = self._services.leasing.lease_of(vm)
         return self._owned(req, self._allowed(req, found, Role.OPERATOR))
+
+    def require_holder(self, req: Request, vm: str) -> None:
+        """Refuse who would act on a machine that somebody else has.
+
+        Raises:
+            ForbiddenError: They would.
+        """
+        with contextlib.suppress(NotFoundError):  # nobody has it
+            self._owned(req, self._services.leasing.lease_of(vm))
 
     def show(self, lease: Lease, *, machine: bool = False) -> dict[str, Any]:
         """A lease as it is answered, perhaps with how its machine was seen last."""

@@ -14,7 +14,7 @@ from api.conventions.etag import IF_ABSENT, IF_MATCH, IF_NONE_MATCH, digest, mak
 from api.conventions.fields import FIELDS, parse_fields, select
 from api.conventions.pages import CONTINUE, LIMIT
 from api.conventions.selectors import LABEL_SELECTOR
-from api.conventions.wait import WAIT, WAIT_FOR
+from api.conventions.wait import WAIT, wait_for
 from api.kinds import ALL, Kind
 from api.operation import Answer, Body, Header, Query, operation
 from api.resources import acts, apply, operations, plans
@@ -37,15 +37,18 @@ IDEMPOTENCY_KEY = Header(
 )
 REVISION = {"Reconciler-Revision": "The desired state's revision that has the change."}
 _TAGGED = {"ETag": "Version of what is answered."}
-_WRITES = (DRY_RUN, WAIT, WAIT_FOR, MESSAGE)
 _MERGE = ("application/merge-patch+json", "application/json", "application/yaml")
 _LATER = Answer(
     202,
-    "It is committed, and was not true within `wait`: an operation goes on.",
+    "It is committed, and was not true within `wait`, or no time will make it: the operation says why.",
     "Operation",
-    headers={"Location": "The operation.", **REVISION},
+    headers={"Location": "The operation.", **operations.STATE, **REVISION},
 )
 _PLAN = "With `dryRun`: the plan of everything as it would be."
+
+
+def _writes(kind: Kind) -> tuple[Query, ...]:
+    return DRY_RUN, WAIT, wait_for(kind.name), MESSAGE
 
 
 def routes(services: Services) -> Iterable[tuple[str, object]]:
@@ -92,7 +95,7 @@ def make_collection(kind: Kind, services: Services, views: Views, writer: Writer
             f"create{kind.name}",
             summary=f"Create a {kind.words}",
             tag=kind.path,
-            query=_WRITES,
+            query=_writes(kind),
             headers=(REASON, IDEMPOTENCY_KEY),
             body=Body(kind.name),
             answers=(
@@ -141,7 +144,7 @@ def make_item(kind: Kind, services: Services, views: Views, writer: Writer) -> o
             f"put{kind.name}",
             summary=f"Create a {kind.words}, or let it say just this",
             tag=kind.path,
-            query=_WRITES,
+            query=_writes(kind),
             headers=(IF_MATCH, IF_ABSENT, REASON, IDEMPOTENCY_KEY),
             body=Body(kind.name),
             answers=(
@@ -160,7 +163,7 @@ def make_item(kind: Kind, services: Services, views: Views, writer: Writer) -> o
             f"patch{kind.name}",
             summary=f"Change some fields of a {kind.words}",
             tag=kind.path,
-            query=_WRITES,
+            query=_writes(kind),
             headers=(IF_MATCH, REASON, IDEMPOTENCY_KEY),
             body=Body("MergePatch", _MERGE),
             answers=(
@@ -178,7 +181,7 @@ def make_item(kind: Kind, services: Services, views: Views, writer: Writer) -> o
             f"delete{kind.name}",
             summary=f"Delete a {kind.words}",
             tag=kind.path,
-            query=_WRITES,
+            query=_writes(kind),
             headers=(IF_MATCH, REASON, IDEMPOTENCY_KEY),
             answers=(
                 Answer(200, _PLAN, "Plan"),

@@ -14,14 +14,15 @@ from falcon.asgi import Request, Response
 from api.auth.reach import require_reach
 from api.context import require
 from api.conventions import media
+from api.conventions.deletions import named_deletion
 from api.conventions.etag import absent, make_etag, match_of
 from api.conventions.idempotency import mark_of, repeated
-from api.conventions.wait import Aim, seconds
+from api.conventions.wait import GONE, Aim, default_of, seconds
 from api.kinds import ALL, Kind
 from api.resources.operations import Operations
 from api.resources.plans import show_plan
 from api.services import Services
-from api.views import View, Views, view_of
+from api.views import View, Views, made_view, view_of
 from reconciler.desired.decode import decode_data
 from reconciler.desired.repository.differences import merged
 from reconciler.desired.yaml_file import show_path
@@ -118,7 +119,7 @@ class Writer:
         for attempt in range(1, _ATTEMPTS + 1):
             write = self._permitted(req, wish)
             try:
-                written = self._services.desired.write(write)
+                written = self._write(req, wish, write)
                 break
             except PreconditionError:
                 if (write.match == wish.match and write.absent == wish.absent) or attempt == _ATTEMPTS:
@@ -128,20 +129,27 @@ class Writer:
             self._services.wake(f"api: {wish.key}")
         return written
 
+    def _write(self, req: Request, wish: Wish, write: Write) -> Written:
+        if wish.change is not Change.DELETE:
+            return self._services.desired.write(write)
+        with named_deletion(self._services, wish.kind.name, wish.name, req.context.caller.name):
+            return self._services.desired.write(write)
+
     def _permitted(self, req: Request, wish: Wish) -> Write:
         """The write, if the caller may do this to the object as it is and as it would be.
 
         Whoever may change only what has some label may do so only as long as it has it: then the write holds
         for just the version that was looked at.
         """
-        view = self._views.one(self._views.moment(wish.kind), wish.name)
         caller: Caller = req.context.caller
         if wish.change in (Change.CREATE, Change.PUT):
             # Before anybody learns whether it is there.
             _require_after(caller, wish, wish.body)
+        view, in_file = self._standing(req, wish)
         if view is not None:
             require(req, Role.OPERATOR, view.thing)
-            self._require_file(view)
+            if not in_file:
+                self._require_file(view)
         elif wish.change in (Change.MERGE, Change.DELETE):
             raise NotFoundError(f"there is no {wish.kind.name} {wish.name!r}")
         before = view.data(status=False) if view is not None else None
@@ -156,6 +164,38 @@ class Writer:
         word = "create" if view is None else _WORDS[wish.change]
         message = f"{word} {wish.key}\n\n{wish.why}\n"
         return Write(wish.key, wish.change, wish.body, caller.author, message, match, missing)
+
+    def _standing(self, req: Request, wish: Wish) -> tuple[View | None, bool]:
+        """The object that a write finds, and whether it is known to stand in a file.
+
+        While the newest desired state is refused, what is answered is not what a write finds: the last good
+        object may have been changed since, or be none, and the one that is there may be wrong.
+
+        Raises:
+            ConflictError: A file that may have to do with it cannot be read.
+            ForbiddenError: Its labels are wrong, so that only who may do everything may change it.
+        """
+        view = self._views.one(self._views.moment(wish.kind), wish.name)
+        desired = self._services.desired
+        if desired.trouble is None or (view is not None and POOL_LABEL in view.labels):
+            return view, False
+        try:
+            data = desired.standing(wish.key)
+        except ConflictError:
+            # Who may not know of it learns nothing.
+            require(req, Role.OPERATOR, view.thing if view is not None else Thing(wish.kind.name, wish.name))
+            raise
+        if data is None:
+            return None, False
+        metadata = data.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+        found = labels if isinstance(labels, Mapping) else {}
+        if (labels is not None and found is not labels) or any(
+            not isinstance(part, str) for pair in found.items() for part in pair
+        ):
+            require(req, Role.OPERATOR)
+            found = {}
+        return made_view(wish.kind.name, wish.name, data, found), True
 
     def _labels(self, kind: str, name: str) -> Mapping[str, str]:
         view = self._views.one(self._views.moment(ALL[kind]), name)
@@ -186,12 +226,10 @@ class Writer:
 
     async def _wait(self, req: Request, resp: Response, wish: Wish, written: Written, longest: float) -> bool:
         """Wait until it is true. False: it is not, and the answer is an operation."""
-        aim = Aim(
-            wish.kind.name,
-            wish.name,
-            written.revision,
-            "gone" if wish.change is Change.DELETE else req.context.query["waitFor"],
-        )
+        wanted = req.context.query["waitFor"] or default_of(wish.kind.name)
+        if wish.change is Change.DELETE:
+            wanted = GONE
+        aim = Aim(wish.kind.name, wish.name, written.revision, wanted)
         return await self._operations.wait_for_aim(req, resp, aim, longest)
 
     def _answer(self, req: Request, resp: Response, wish: Wish, written: Written) -> None:

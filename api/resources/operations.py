@@ -12,7 +12,8 @@ from falcon.asgi import Request, Response
 from api.context import require
 from api.conventions import media
 from api.conventions.pages import CONTINUE, LIMIT, cut, parse_page
-from api.conventions.wait import WAIT, Aim, Verdict, judge, seconds, until
+from api.conventions.wait import SHOWN_WITHIN, WAIT, Aim, Verdict, judge, seconds, shown, until
+from api.hints import over_http
 from api.kinds import ALL
 from api.operation import Answer, operation
 from api.schemas import SCHEMAS, TIME, array, listing, thing
@@ -31,6 +32,8 @@ ACT = "act"
 
 DAEMON = "reconciler run"
 """For what a daemon holds the store."""
+
+_GONE = "the daemon that began it is gone; the next one tells what became of it"
 
 SCHEMAS["Operation"] = thing(
     "Something that takes a while.",
@@ -84,7 +87,7 @@ class Operations:
     def describe(self, found: RequestRecord | OperationRecord) -> dict[str, Any]:
         """An operation as it is answered."""
         if isinstance(found, OperationRecord):
-            state, message = self._settle(found)
+            state, message, _ = self._settle(found)
             return {
                 "id": f"{found.kind}-{found.id}",
                 "kind": found.kind,
@@ -112,7 +115,7 @@ class Operations:
             "kind": str(found.request.act),
             "subject": _subject(found),
             "state": str(found.state),
-            "message": found.message or self._how_far(found.state),
+            "message": over_http(found.message) or self._how_far(found.state),
             **self._about(found),
             "code": found.code,
             "results": results,
@@ -122,22 +125,23 @@ class Operations:
         return {"asked": stamp(found.asked), "changed": stamp(found.changed), "by": found.by}
 
     def _how_far(self, state: RequestState) -> str:
-        if state is RequestState.RUNNING:
-            return "the daemon does it"
         by = self.services.store.holder()
-        if by is not None and by.purpose == DAEMON:
+        lives = by is not None and by.purpose == DAEMON
+        if state is RequestState.RUNNING:
+            return "the daemon does it" if lives else _GONE
+        if lives:
             return "the daemon is asked"
         return "it waits for a daemon, which does not run now; after an hour it is not done any more"
 
     def _settle(self, found: OperationRecord) -> Verdict:
         """How far it is; what became of a wait is found out here, and then kept."""
         if found.kind != "wait" or found.state.final:
-            return found.state, found.message or self._how_far(found.state)
-        state, message = judge(self.services, self._views, Aim.from_json(found.data))
-        if state.final:
+            return Verdict(found.state, found.message or self._how_far(found.state))
+        verdict = judge(self.services, self._views, Aim.from_json(found.data))
+        if verdict.state.final:
             now = self.services.clock()
-            self.services.store.step_operation(found.id, found.state, state, message, now)
-        return state, message
+            self.services.store.step_operation(found.id, found.state, verdict.state, verdict.message, now)
+        return verdict
 
     def visible(self, caller: Caller, found: RequestRecord | OperationRecord) -> bool:
         """Whoever asked for it may see it; so may who may see what it is about."""
@@ -210,15 +214,19 @@ class Operations:
         return said
 
     async def wait_for_aim(self, req: Request, resp: Response, aim: Aim, longest: float) -> bool:
-        """Wait until a change is true. False: it is not, and the answer is an operation that goes on."""
+        """Wait until a change is true, if time helps. False: it is not, and the answer is an operation."""
         told: list[Verdict] = []
 
         async def over() -> bool:
             told.append(await self.services.run(judge, self.services, self._views, aim))
-            return told[-1][0].final
+            return told[-1].over
+
+        async def complete() -> bool:
+            return await self.services.run(shown, self._views, aim)
 
         await until(over, longest)
-        if told[-1][0] is RequestState.DONE:
+        if told[-1].state is RequestState.DONE:
+            await until(complete, SHOWN_WITHIN)
             return True
         await self.services.run(self._answer_later, req, resp, aim)
         return False
@@ -242,10 +250,20 @@ def _order(one: RequestRecord | OperationRecord) -> str:
     return f"{10**11 - one.asked:019.6f} {10**17 - one.id:018d} {kind}"
 
 
+STATE = {"Reconciler-Operation": "The operation's state: a status of 2xx does not say that it succeeded."}
+"""Header of every answer that is an operation, for `Answer.headers`."""
+
+
 def accepted(req: Request, resp: Response, described: Mapping[str, Any]) -> None:
     """Answer with an operation that goes on."""
     resp.status = falcon.HTTP_202
     resp.set_header("Location", f"/api/v1/operations/{described['id']}")
+    say_operation(req, resp, described)
+
+
+def say_operation(req: Request, resp: Response, described: Mapping[str, Any]) -> None:
+    """Answer with an operation, whose state is in the header too."""
+    resp.set_header("Reconciler-Operation", described["state"])
     media.say(req, resp, described)
 
 

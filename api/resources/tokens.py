@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
 from falcon.asgi import Request, Response
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
 from api.auth import tokens
 from api.auth.words import token_data
 from api.conventions import media
-from api.operation import Answer, BadQueryError, Body, Query, operation
+from api.operation import Answer, Body, Query, operation
+from api.resources.lent import read_as
 from api.services import Services
-from reconciler.errors import NotFoundError, Problem
+from reconciler.errors import NotFoundError
 from reconciler.model.access import Caller, Grant, Role, Thing
-from reconciler.model.envelope import Manifest
+from reconciler.model.envelope import Manifest, refuse
 from reconciler.model.units import Duration
 from reconciler.store.base_access import TokenRecord
 
 _PRIVATE = {"Cache-Control": "no-store"}
+_NO_GRANT = 'grants is missing: a list such as [{"role": "operator"}]; or write "role": "operator" for short'
 
 
 class GrantBody(Manifest):
@@ -32,12 +34,53 @@ class GrantBody(Manifest):
 
 
 class TokenBody(Manifest):
-    """A token that is wished for."""
+    """A token that is wished for.
+
+    Attributes:
+        name: For people and commits.
+        grants: What it allows.
+        role: Short for one grant, whose scope is in the next three.
+        kinds: As of a grant.
+        names: Likewise.
+        labels: Likewise.
+        mail: For the author of commits.
+        ttl: Seconds that it is valid; None: for ever.
+    """
 
     name: str
-    grants: tuple[GrantBody, ...] = Field(min_length=1, max_length=100)
+    grants: tuple[GrantBody, ...] = Field(default=(), max_length=100)
+    role: Role | None = None
+    kinds: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
     mail: str = ""
     ttl: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        scope = [part for part in ("kinds", "names", "labels") if getattr(self, part)]
+        refuse(
+            message
+            for wrong, message in (
+                (not self.grants and not self.role, _NO_GRANT),
+                (self.grants and self.role, "role is short for one grant: write it or grants, not both"),
+                *(
+                    (self.role is None, f"{part} stands beside role, or in each of the grants")
+                    for part in scope
+                ),
+            )
+            if wrong
+        )
+        return self
+
+    @property
+    def wish(self) -> tokens.TokenWish:
+        """As whoever makes tokens takes it."""
+        said = self.grants
+        if self.role is not None:
+            said = (GrantBody(role=self.role, kinds=self.kinds, names=self.names, labels=self.labels),)
+        grants = tuple(Grant(one.role, one.kinds, one.names, one.labels) for one in said)
+        return tokens.TokenWish(self.name, grants, self.mail, self.ttl)
 
 
 def routes(services: Services) -> Iterable[tuple[str, object]]:
@@ -80,7 +123,7 @@ class Tokens:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make one."""
         media.wanted(req)
-        wish = _wish(await media.read_object(req))
+        wish = (await read_as(req, TokenBody)).wish
         services = self._services
         record, text = await services.run(
             tokens.make, services.store, wish, req.context.caller, services.clock()
@@ -151,19 +194,3 @@ class Token:
         ended = [record, *(tokens.made_with(store.tokens(), record.id) if made else ())]
         for one in ended:
             store.revoke_token(one.id, now)
-
-
-def _wish(body: Mapping[str, object]) -> tokens.TokenWish:
-    try:
-        said = TokenBody.model_validate(body)
-    except ValidationError as error:
-        raise BadQueryError(
-            [
-                Problem(
-                    "body", 0, 0, ".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")
-                )
-                for one in error.errors()
-            ]
-        ) from error
-    grants = tuple(Grant(g.role, g.kinds, g.names, g.labels) for g in said.grants)
-    return tokens.TokenWish(said.name, grants, said.mail, said.ttl)

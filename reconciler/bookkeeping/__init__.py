@@ -4,7 +4,7 @@ Everything here goes one way, from what was seen to the store, and writes only w
 nothing to do leaves the database alone.
 """
 
-from reconciler.bookkeeping.deletions import asked_for, note_deleted
+from reconciler.bookkeeping.deletions import asked_for, note_deleted, note_kept
 from reconciler.bookkeeping.guests import Looks, look_at_guests, note_guests
 from reconciler.bookkeeping.hosts import dead_hosts, living_records, never_seen, note_hosts
 from reconciler.bookkeeping.ids import note_living
@@ -38,6 +38,7 @@ __all__ = [
     "note_guests",
     "note_hosts",
     "note_images",
+    "note_kept",
     "note_living",
     "note_results",
     "note_whereabouts",

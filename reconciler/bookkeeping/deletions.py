@@ -8,6 +8,9 @@ from reconciler.model.desired import DesiredState
 from reconciler.model.placement import is_machine
 from reconciler.store.base import Store
 
+UNDER_WAY = 600.0
+"""Seconds that the commit of a deletion may take: until then the object is desired."""
+
 
 def asked_for(store: Store, desired: DesiredState) -> frozenset[str]:
     """Machines, and volumes by key, that nobody desires, and that somebody asked to be deleted.
@@ -20,13 +23,29 @@ def asked_for(store: Store, desired: DesiredState) -> frozenset[str]:
     records = store.records()
     found = set()
     for key, uid in asked.items():
-        if is_machine(key):
-            record = records.get(key)
-            meant = key not in desired.machines and (not uid or (record is not None and record.uid == uid))
-        else:
-            meant = key.removeprefix("Volume/") not in desired.volumes
-        found |= {key} if meant else set()
+        record = records.get(key)
+        meant = not is_machine(key) or not uid or (record is not None and record.uid == uid)
+        found |= {key} if meant and not _is_desired(key, desired) else set()
     return frozenset(found)
+
+
+def _is_desired(key: str, desired: DesiredState) -> bool:
+    return key in desired.machines if is_machine(key) else key.removeprefix("Volume/") in desired.volumes
+
+
+def note_kept(store: Store, desired: DesiredState, now: float) -> None:
+    """Forget what was asked for where the object is desired all the same: no commit came, or it is undone.
+
+    Else no limit would count it whenever the desired state lacks it, years later.
+
+    Args:
+        store: Gets it.
+        desired: What people want now.
+        now: Epoch seconds.
+    """
+    kept = [key for key in store.deletions() if _is_desired(key, desired)]
+    if kept:
+        store.forget_deletions(kept, before=now - UNDER_WAY)
 
 
 def note_deleted(store: Store, said: Collection[str]) -> None:

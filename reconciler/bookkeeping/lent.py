@@ -18,6 +18,7 @@ UNKNOWN_HOLDER = "unknown (the store was lost)"
 """Who has a machine of a pool of which nothing is on record."""
 
 _FREE = (MemberState.CREATING, MemberState.AVAILABLE, MemberState.CLEANING, MemberState.ERROR)
+_NOT_LENT = (*_FREE, MemberState.RETIRING)
 
 
 def note_found(store: Store, survey: Survey, now: float) -> None:
@@ -31,13 +32,16 @@ def note_found(store: Store, survey: Survey, now: float) -> None:
         now: Epoch seconds by the wall clock, for events.
     """
     pools = survey.situation.desired.machine_pools
-    for vm in sorted(survey.index.ours.keys() - survey.situation.desired.machines.keys()):
+    for vm in sorted(survey.index.ours.keys() - survey.situation.records.keys()):
         found = pool_slot(vm)
         if found is None or survey.situation.stray(vm) is None:
             continue
         pool, slot = found
         longest, time = pools[pool].spec.lease.max, store.lease_time()
-        if not store.add_members([Member(pool, slot, MemberState.AVAILABLE, time)]):
+        # Its slot may have been given away before the machine was seen.
+        if not store.add_members([Member(pool, slot, MemberState.AVAILABLE, time)]) and not store.step_member(
+            vm, _NOT_LENT, MemberState.AVAILABLE, time, template=""
+        ):
             continue
         purpose = "it was found on a host, and nothing was on record of it"
         store.checkout_vm(vm, Checkout(pool, UNKNOWN_HOLDER, purpose, longest, longest), time)

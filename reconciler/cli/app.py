@@ -21,7 +21,7 @@ from reconciler.cli.server import Server, chosen, server_options, token
 from reconciler.desired.config import LoadedConfig, load_config
 from reconciler.desired.draft import Draft
 from reconciler.desired.inventory import Inventory
-from reconciler.desired.last_good import LastGood
+from reconciler.desired.last_good import LastGood, earlier_good
 from reconciler.desired.source import Source, open_source
 from reconciler.engine import Engine, Rooms
 from reconciler.errors import NotFoundError, UsageError
@@ -137,6 +137,12 @@ class App:
     def source(self) -> Source:
         """The desired state."""
         return open_source(*self.source_place, self._digests, self.inventory_paths)
+
+    @functools.cached_property
+    def kept(self) -> LastGood:
+        """The desired state, or the last good one while a newer one is refused."""
+        place = (*self.source_place, self._digests, self.inventory_paths)
+        return LastGood(self.source, lambda: earlier_good(*place))
 
     def draft(self) -> Draft:
         """A change of the desired state, to be planned and then saved."""

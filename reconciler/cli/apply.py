@@ -134,21 +134,17 @@ def _finish(tick: Tick, after: Tick, output: str, unready: Mapping[str, str]) ->
 
 def _apply_there(app: App, remote: Remote, *, yes: bool, wait: bool, output: str, limited: bool) -> int:
     """Show what the server's daemon would do, ask, and have it look and act now."""
-    if not limited:
-        raise UsageError(
-            "--allow-deletions works only on the machine of the installation itself",
-            hint="or raise limits in its reconciler.yaml",
-        )
     planned = remote.plan()
     if output == "text":
         show_plan(app, planned, output)
-    check_limits_there(planned)
+    if limited:
+        check_limits_there(planned)
     if planned.empty and not wait:
         return _finish_there(planned, planned, output, {})
     if not yes and not planned.empty and not _agreed():
         click.echo("Nothing was done.")
         raise click.exceptions.Exit(1)
-    done = remote.carried_out(remote.client.apply()).check()
+    done = remote.carried_out(remote.client.apply("" if limited else planned.revision)).check()
     if output == "text":
         click.echo(f"\n{done.message}")
     unready = remote_act.wait_until_ready(remote, planned) if wait else {}

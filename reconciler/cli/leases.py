@@ -77,7 +77,7 @@ def checkout(app: App, pool: str, output: str, wait: int, **about: Any) -> None:
     if app.remote is not None:
         shown = _ask_for(app, pool, wait, about)
     else:
-        leasing = Leasing(app.store, app.source.read)
+        leasing = Leasing(app.store, app.kept.read)
         wish = Wish(pool, asker(), about["holder"], about["purpose"], about["ttl"])
         shown = _show(app, _in_line(leasing, wish, wait) if wait else leasing.checkout(wish))
     if output == "json":
@@ -103,7 +103,7 @@ def checkin(app: App, lease: str) -> None:
         found = _remote_lease(app, lease)
         app.remote.client.checkin(found["id"])
     else:
-        leasing = Leasing(app.store, app.source.read)
+        leasing = Leasing(app.store, app.kept.read)
         found = _show(app, leasing.checkin(_local_lease(leasing, lease).id, asker()))
     click.echo(f"{found['vm']} was {found['holder']}'s, and is made ready for the next one.")
 
@@ -124,7 +124,7 @@ def extend(app: App, lease: str, ttl: int, output: str) -> None:
         found = _remote_lease(app, lease)
         shown = dict(app.remote.client.extend(found["id"], f"{ttl}s").data)
     else:
-        leasing = Leasing(app.store, app.source.read)
+        leasing = Leasing(app.store, app.kept.read)
         shown = _show(app, leasing.extend(_local_lease(leasing, lease).id, ttl, asker()))
     if output == "json":
         print_json(shown)
@@ -149,7 +149,7 @@ def leases(app: App, pool: str | None, holder: str | None, output: str) -> None:
         found: list[Mapping[str, Any]] = [one.data for one in app.remote.client.leases(pool or "")]
         found.sort(key=lambda one: (one["expires"], one["vm"]))
     else:
-        found = [_show(app, one) for one in Leasing(app.store, app.source.read).leases(pool)]
+        found = [_show(app, one) for one in Leasing(app.store, app.kept.read).leases(pool)]
     print_list([one for one in found if holder in (None, one["holder"])], _LEASES, output)
 
 

@@ -18,6 +18,7 @@ from api.tls import server_context
 from reconciler.cli.app import App
 from reconciler.cli.host_test import HostTest
 from reconciler.desired.history import History
+from reconciler.desired.last_good import LastGood
 from reconciler.desired.writes import Repository
 from reconciler.preview import Preview
 from reconciler.service.api_metrics import ApiMetrics
@@ -79,12 +80,15 @@ def services(app: App, wake: Callable[[str], object] = lambda _reason: None) -> 
     """
     config = app.loaded.config
     history = History(*app.source_place)
+    desired = repository(app)
     with app.engine() as engine:
+        # While the newest is refused, plans are made of what everything else is answered from.
+        engine.rooms = replace(engine.rooms, source=LastGood(app.source, desired.read))
         made = Services(
             config=config.api,
             owner=config.owner,
             store=app.store,
-            desired=repository(app),
+            desired=desired,
             planner=Preview(engine),
             wake=wake,
             committed=history.committed,

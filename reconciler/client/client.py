@@ -110,9 +110,15 @@ class Client(Transport):
         """What would be done now."""
         return PLAN_JSON.validate_json(self.ask("GET", f"{API}/plans/latest").content)
 
-    def apply(self) -> Operation:
-        """Have the daemon look at everything and act now."""
-        return self.act("/apply")
+    def apply(self, allow_deletions: str = "") -> Operation:
+        """Have the daemon look at everything and act now.
+
+        Args:
+            allow_deletions: Revision of a plan that may delete more than the limits allow; else they hold.
+        """
+        allowed = allow_deletions or None
+        query = {"allowDeletions": True if allowed else None, "revision": allowed}
+        return Operation.of(self.ask("POST", f"{API}/apply", query=query).data)
 
     def snapshots(self, key: str) -> list[Data]:
         """The snapshots of a machine, or of ``Volume/NAME``, oldest first."""

@@ -148,6 +148,7 @@ _SENTENCES: dict[str, Callable[[ErrorDetails, Mapping[str, Any]], str]] = {
     "string_type": _text,
     "string_pattern_mismatch": _pattern,
     "string_too_long": lambda _, ctx: f"must have at most {ctx['max_length']} characters",
+    "too_long": lambda _, ctx: f"must have at most {ctx['max_length']} entries",
     "too_short": lambda _, ctx: f"must have at least {ctx['min_length']} entry",
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,

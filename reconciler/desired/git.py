@@ -230,6 +230,10 @@ class GitTree:
             raise refused(self.root, f"the git repository {why}")
         return commit
 
+    def pin(self, commit: str) -> None:
+        """Read this commit from now on, wherever the ref is and goes."""
+        self._ref, self._remote = commit, None
+
     def _followed_commit(self) -> str:
         try:
             commit = self._resolve(self.tracking) if self.root.is_dir() else None

@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from reconciler.desired.checksums import ChecksumFiles
 from reconciler.desired.edit import document_text
 from reconciler.desired.git import GitTree, blob_id
+from reconciler.desired.last_good import earlier_good
 from reconciler.desired.repository.folder_place import FolderPlace
 from reconciler.desired.repository.git_place import GitPlace
-from reconciler.desired.repository.group import Outcome, gather
+from reconciler.desired.repository.group import Doubt, Outcome, gather
 from reconciler.desired.repository.hosts import KIND as HOST
 from reconciler.desired.repository.hosts import Hosts
 from reconciler.desired.repository.overlay import Overlay
@@ -128,6 +130,11 @@ class Repository:
         self._waiting: deque[_Job] = deque()
         self._led = self._busy = False
         self._seen: _Seen | None = None
+        self._good: DesiredState | None = None
+        self._earlier: Callable[[], DesiredState | None] | None = partial(
+            earlier_good, config, base, digests, inventories
+        )
+        self._search = threading.Lock()
         self._looks = 0
         self._tried = False
         self.on_group: Callable[[int], object] = lambda _count: None
@@ -136,11 +143,68 @@ class Repository:
     # -- reading ------------------------------------------------------------------------------------
 
     def read(self) -> DesiredState:
-        """The newest desired state; what did not change is the identical object.
+        """The newest desired state that is right; what did not change is the identical object.
+
+        A mistake of one person must stop nobody else: while the newest is refused, this is the last good
+        one. What is wrong is in `trouble`.
+
+        Raises:
+            DesiredStateError: It is refused, with every mistake in it, and none was right before.
+        """
+        outcome = self._current().outcome
+        if isinstance(outcome, DesiredState):
+            return outcome
+        good = self._last_good()
+        if good is None:
+            raise DesiredStateError(outcome.problems, hint=outcome.hint)
+        return good
+
+    def read_newest(self) -> DesiredState:
+        """The newest desired state, right or not.
 
         Raises:
             DesiredStateError: It is refused, with every mistake in it.
         """
+        outcome = self._current().outcome
+        if isinstance(outcome, DesiredStateError):
+            raise DesiredStateError(outcome.problems, hint=outcome.hint)
+        return outcome
+
+    @property
+    def trouble(self) -> DesiredStateError | None:
+        """Why the newest desired state was refused when it was looked at last; None if it was right."""
+        seen = self._seen
+        return seen.outcome if seen is not None and isinstance(seen.outcome, DesiredStateError) else None
+
+    def _last_good(self) -> DesiredState | None:
+        """The last state that was right; looked for once among earlier commits if this process saw none."""
+        if self._good is None:
+            with self._search:
+                earlier, self._earlier = self._earlier, None
+                found = earlier() if self._good is None and earlier is not None else None
+                self._good = self._good or found
+        return self._good
+
+    def standing(self, key: str) -> Data | None:
+        """An object as it stands in its file now, right or wrong: what a write finds. None: there is none.
+
+        Args:
+            key: ``Kind/name``.
+
+        Raises:
+            ConflictError: Nobody knows: a file that may have to do with it cannot be read.
+        """
+        with self._lock:
+            self._newest()
+            doubt = Doubt.of(self._source)
+            self._bench.start(self._source.index())
+            found = self._bench.standing(key)
+            if found is None:
+                doubt.require_known(key)
+            return found
+
+    def _current(self) -> _Seen:
+        """What the newest look found."""
         self._place.glance()
         arrived = self._looks
         seen = self._seen
@@ -150,9 +214,7 @@ class Repository:
                 # Whoever held the lock may have looked after we came.
                 if seen is None or seen.look <= arrived:
                     seen = self._look()
-        if isinstance(seen.outcome, DesiredStateError):
-            raise DesiredStateError(seen.outcome.problems, hint=seen.outcome.hint)
-        return seen.outcome
+        return seen
 
     def text(self, key: str) -> str:
         """The object as it stands in its file, comments included.
@@ -200,7 +262,7 @@ class Repository:
         revision = None
         try:
             revision = self._overlay.follow().revision
-            outcome = self._source.read()
+            self._good = outcome = self._source.read()
         except DesiredStateError as error:
             outcome = error
         seen = self._seen = _Seen(revision, at, look, outcome)
@@ -304,9 +366,17 @@ class Repository:
                 made = gather(self._source, self._bench, [wish], seen.problems)[0]
                 if isinstance(made, ReconcilerError):
                     raise made
-                return Wished(self._source.read(), self._source, _revision(seen))
+                return Wished(self._whole(), self._source, _revision(seen))
             finally:
                 self._bench.begin()
+
+    def _whole(self) -> DesiredState:
+        """What is there with what is wished for, which adds no mistake. Only with the lock."""
+        try:
+            return self._source.read()
+        except DesiredStateError as error:
+            hint = "the change itself can be made; its plan needs a desired state without these mistakes"
+            raise DesiredStateError(error.problems, hint=hint) from error
 
     def _write_group(self, group: Sequence[_Job]) -> None:
         """Give every wish of a group its answer. Only with the lock."""

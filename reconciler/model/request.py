@@ -36,7 +36,7 @@ class Request:
         act: What to do.
         vm: The machine; for the last three acts what their words in `Act` say.
         snapshot: Name of the snapshot that is taken, restored or deleted; empty for other acts.
-        force: Of a restart: pull the plug, and do not ask the guest.
+        force: Of a stop or restart: pull the plug, and do not ask the guest.
         uid: Of the machine that was agreed on; another one of the same name is left alone. Empty: whichever
             has the name.
         taken: When the snapshot was taken that was agreed on; another one of the same name is left alone.

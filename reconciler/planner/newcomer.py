@@ -108,6 +108,12 @@ def _off_record(name: str, situation: Situation, places: Kept) -> Newcomer | Blo
         return (
             Newcomer(name, reason=_loss(situation.desired.machines[name], lost)) if lost else Newcomer(name)
         )
+    if name in situation.members and name not in situation.dead:
+        message = (
+            f"disks of that name were kept ({', '.join(sorted(places))}), and are not its pool's: they would "
+            "go with it. Move or delete them (`reconciler get disks --kept`)"
+        )
+        return Blocked(name, "SlotTaken", message)
     if len(places) > 1:
         listing = "; ".join(f"{uid} on {', '.join(hosts)}" for uid, hosts in sorted(places.items()))
         message = (

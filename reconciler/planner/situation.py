@@ -70,16 +70,15 @@ class Situation:
     members: frozenset[str] = frozenset()
 
     def stray(self, vm: str) -> Blocked | None:
-        """Why a machine that nobody desires must stay: it is of a pool, and nothing is on record of it.
+        """Why a machine with a domain must be left alone: it is of a pool, and this store did not make it.
 
-        The store that knew it was lost, so somebody may work with it.
+        The store that knew it was lost, so somebody may work with it; also if its slot was given away since.
         """
         found = pool_slot(vm) if self.desired.machine_pools else None
-        if (
-            found is None
-            or found[0] not in self.desired.machine_pools
-            or vm in self.members | self.records.keys()
-        ):
+        if found is None or found[0] not in self.desired.machine_pools:
+            return None
+        declared = vm in self.desired.machines and vm not in self.members
+        if declared or vm in self.records or vm in self.dead:
             return None
         message = f"it is of the pool {found[0]}, and nothing is on record of it: somebody may work with it"
         return Blocked(vm, "NotOnRecord", message)

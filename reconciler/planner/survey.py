@@ -154,6 +154,9 @@ class _Sorting:
                 self._uncommon(name, vm)
                 continue
             record = records.get(name)
+            if record is None and (stray := self.situation.stray(name)) is not None:
+                self.blocked[name] = stray
+                continue
             if record is not None and record.host != domain.host and self._may_be_elsewhere(name, domain):
                 continue
             self.located[name] = domain

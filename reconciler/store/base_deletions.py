@@ -15,5 +15,5 @@ class DeletionStore(Protocol):
     def ask_deletion(self, key: str, uid: str, by: str, now: float) -> None:
         """Remember, durably, that somebody wants just this deleted; before it leaves the desired state."""
 
-    def forget_deletions(self, keys: Collection[str]) -> None:
-        """These are gone, or stay; those not on record are ignored."""
+    def forget_deletions(self, keys: Collection[str], before: float | None = None) -> None:
+        """These are gone, or stay; those not on record are ignored, as is what was asked after `before`."""

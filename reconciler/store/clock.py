@@ -66,10 +66,15 @@ class Clock(Session):
 
     def lease_time(self) -> float:
         """See `LeaseStore.lease_time`."""
-        if self._offset is None:
-            with self._writing() as connection:
-                self._offset = _offset(connection, self.clocks)
-        return self._offset + self.clocks.uptime()
+        known = self._offset
+        if known is None:
+            with self._lock:
+                within = self._current is not None
+                with self._writing() as connection:
+                    known = _offset(connection, self.clocks)
+                if not within:  # else it may be rolled back, and another process choose another one
+                    self._offset = known
+        return known + self.clocks.uptime()
 
     def _note_time(self, connection: Connection, now: float) -> None:
         """Remember that it is so late, from time to time: after the next boot it is not earlier."""

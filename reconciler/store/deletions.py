@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from reconciler.store import schema
-from reconciler.store.session import Session, delete_rows, replace_rows
+from reconciler.store.session import Session, replace_rows
 
 TOPIC = "deletions"
 
@@ -25,12 +25,15 @@ class Deletions(Session):
             replace_rows(connection, schema.deletions, [{"key": key, "uid": uid, "by": by, "asked": now}])
             self._forget(TOPIC)
 
-    def forget_deletions(self, keys: Collection[str]) -> None:
+    def forget_deletions(self, keys: Collection[str], before: float | None = None) -> None:
         """See `DeletionStore.forget_deletions`."""
-        known = self.deletions().keys() & set(keys)
-        if known:
-            with self._writing() as connection:
-                delete_rows(connection, schema.deletions, [{"key": key} for key in known])
+        columns = schema.deletions.c
+        if not (known := sorted(self.deletions().keys() & set(keys))):
+            return
+        with self._writing() as connection:
+            over = [] if before is None else [columns.asked < before]
+            gone = connection.execute(delete(schema.deletions).where(columns.key.in_(known), *over))
+            if gone.rowcount:
                 self._forget(TOPIC)
 
 

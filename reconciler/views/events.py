@@ -19,10 +19,12 @@ def event_lines(events: Iterable[Mapping[str, object]]) -> list[str]:
     """One line an event, of `event_data`."""
     return [
         f"{e['time']}  {'Warning' if e['warning'] else 'Normal ':7}  {e['reason']!s:<18} "
-        f"{e['vm'] or e['host']}{_place(e)}: {e['message']}"
+        f"{_subject(e)}{e['message']}"
         for e in events
     ]
 
 
-def _place(event: Mapping[str, object]) -> str:
-    return f" on {event['host']}" if event["vm"] and event["host"] else ""
+def _subject(event: Mapping[str, object]) -> str:
+    """What an event is about, with a colon; nothing for what is about nothing in particular."""
+    parts = [str(event[key]) for key in ("vm", "host") if event[key]]
+    return f"{' on '.join(parts)}: " if parts else ""

@@ -54,6 +54,9 @@ def condition(type_, status, reason="Some"):
     return Condition(type_, ConditionStatus(status), reason, "so it is", 1.0)
 
 
+IN_ORDER = [condition("Ready", "True"), condition("Synced", "True")]
+
+
 class TestVersions:
     """ETag, If-Match and If-None-Match."""
 
@@ -289,7 +292,7 @@ class TestWaiting:
         assert answer.json["state"] == "running"
         assert answer.headers["reconciler-revision"] == head(served)
         place = answer.headers["location"]
-        served.store.set_conditions(Subject.VM, {"x": [condition("Ready", "True")]})
+        served.store.set_conditions(Subject.VM, {"x": IN_ORDER})
         assert client.simulate_get(place).json["state"] == "running"
         self.tick(served)
         assert client.simulate_get(place, params={"wait": "5s"}).json["state"] == "done"
@@ -298,7 +301,7 @@ class TestWaiting:
 
     @pytest.mark.usefixtures("impatient")
     def test_what_was_true_before_the_change_does_not_count(self, served, client):
-        served.store.set_conditions(Subject.VM, {"web-1": [condition("Ready", "True")]})
+        served.store.set_conditions(Subject.VM, {"web-1": IN_ORDER})
         self.tick(served)
         answer = client.simulate_patch(
             f"{VMS}/web-1", json={"spec": {"memory": "2Gi"}}, params={"wait": "1s"}
@@ -306,7 +309,7 @@ class TestWaiting:
         assert answer.status_code == 202
 
     def test_it_is_answered_as_soon_as_it_is_true(self, served, client):
-        served.store.set_conditions(Subject.VM, {"web-1": [condition("Ready", "True")]})
+        served.store.set_conditions(Subject.VM, {"web-1": IN_ORDER})
         before = head(served)
 
         def tick_after_the_commit():

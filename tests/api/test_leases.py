@@ -349,3 +349,17 @@ def test_times_are_told_by_the_wall_clock_of_now(farm):
     farm.clock.added = 7200.0  # somebody sets the clock
     later = ann.simulate_get(f"/api/v1/leases/{lease['id']}").json
     assert seconds_until(later["expires"]) == pytest.approx(600 + 7200, abs=5)
+
+
+def test_only_who_has_a_machine_acts_on_it(farm):
+    ann = farm.client(Grant(Role.OPERATOR), name="ann")
+    bob = farm.client(Grant(Role.OPERATOR), name="bob")
+    assert take(ann).json["vm"] == "farm-1"
+    act = "/api/v1/virtualmachines/farm-1"
+    for path in (f"{act}/stop", f"{act}/snapshots", f"{act}/snapshots/then/restore"):
+        assert bob.simulate_post(path).status_code == 403, path
+    assert bob.simulate_delete(f"{act}/snapshots/then").status_code == 403
+    assert farm.store.open_requests() == ()
+    assert ann.simulate_post(f"{act}/stop").status_code == 202
+    assert farm.client(Grant(Role.ADMIN), name="root").simulate_post(f"{act}/stop").status_code == 202
+    assert bob.simulate_post("/api/v1/virtualmachines/farm-2/stop").status_code == 202  # nobody has it

@@ -206,10 +206,11 @@ def test_images_keep_the_path_that_people_wrote(served, client):
     assert again.status_code == 200, again.text
 
 
-def test_a_broken_repository_is_told_and_still_mended(served, client):
+def test_a_broken_repository_is_told_and_stops_no_reader(served, client):
     served.commit("bad.yaml", "kind: VirtualMachine\nspec: {}\n")
     answer = client.simulate_get(VMS)
-    assert (answer.status_code, answer.json["errors"][0]["file"]) == (422, "bad.yaml")
+    assert (answer.status_code, names(answer)) == (200, ["db-1", "web-1"])
+    assert answer.headers["reconciler-desired-state"] == "refused"
 
 
 def test_machines_of_pools_are_seen_and_stand_in_no_file(served, client):

@@ -3,84 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 
 import falcon.testing
 import pytest
 import yaml
-from support.ticks import Ticks
+from support.older_world import ALPHA, IMAGES, TYPES, get, make, old, ticks  # noqa: F401
 
 from api.app import create_app
 from api.older import orchestration
+from reconciler.errors import DesiredStateError, Problem
 from reconciler.model.access import Grant, Role
-
-TYPES = """
-apiVersion: reconciler/v1
-kind: InstanceType
-metadata: {name: type-3, annotations: {seed/tid: "3"}}
-spec: {cpus: 2, memory: 512Mi, rootDiskSize: 1Gi}
----
-apiVersion: reconciler/v1
-kind: InstanceType
-metadata: {name: odd}
-spec: {cpus: 1, memory: 100000000}
-"""
-SHA = "0" * 64
-IMAGES = f"""
-apiVersion: reconciler/v1
-kind: Image
-metadata: {{name: Ubuntu12.04amd64, annotations: {{seed/image-id: "100"}}}}
-spec: {{url: "http://images.test/a.qcow2", sha256: {SHA}}}
----
-apiVersion: reconciler/v1
-kind: Image
-metadata: {{name: other}}
-spec: {{url: "http://images.test/b.qcow2", sha256: {SHA}}}
-"""
-
-
-ALPHA = 8
-"""Number of the host that was not imported: the next one."""
-
-
-@pytest.fixture
-def old(make_site):
-    """An installation with two types and two images, switched on by one line."""
-    made = make_site(older_apis={"orchestration": True, "timeout": "20s"})
-    for file in made.repository.glob("*.yaml"):
-        file.unlink()
-    made.commit({"types.yaml": TYPES, "images.yaml": IMAGES})
-    return made
-
-
-@pytest.fixture
-def ticks(old) -> Iterator[Ticks]:
-    with Ticks(old.services.desired, old.store) as running:
-        yield running
-
-
-@pytest.fixture
-def get(old):
-    """Ask as an operator, and the JSON of the answer."""
-    client = old.client(Grant(Role.OPERATOR), name="ann")
-
-    def ask(path: str, status: int = 200, **given: object):
-        answer = client.simulate_get(path, params={name: str(value) for name, value in given.items()})
-        assert answer.status_code == status, answer.text
-        assert answer.headers["content-type"] == "application/json"
-        return answer.json
-
-    return ask
-
-
-def make(get, name: str = "web", kind: int = 3, image: int = 100) -> int:
-    number = get("/vm/create", name=name, instance_type=kind, image_id=image)["vmid"]
-    assert number > 0
-    return number
 
 
 def test_they_are_not_there_unless_they_are_switched_on(site):
@@ -223,6 +160,22 @@ def test_a_protected_machine_stays_and_keeps_its_volumes(old, ticks, get):
     assert get("/volume/query", volumeid=disk)["vmid"] == number
 
 
+@pytest.mark.slow
+def test_one_that_is_protected_while_it_is_asked_for_stays(old, ticks, get, monkeypatch):
+    number, ask = make(get), old.store.ask_deletion
+
+    def protect_first(*args: object) -> None:
+        old.git("checkout", "--quiet", "--force", "main")
+        file = old.repository / "api/virtualmachines/web.yaml"
+        old.commit({"api/virtualmachines/web.yaml": file.read_text() + "  protect: true\n"})
+        ask(*args)
+
+    monkeypatch.setattr(old.services.store, "ask_deletion", protect_first)
+    assert get("/vm/destroy", vmid=number) == {"status": 0}
+    assert "protect: true" in old.git("show", "main:api/virtualmachines/web.yaml")
+    assert old.store.deletions() == {}
+
+
 # -- volumes ----------------------------------------------------------------------------------------------
 
 
@@ -361,11 +314,17 @@ def test_a_refused_desired_state_is_no_traceback_and_hides_nothing_that_was_know
     types = get("/vm/types")
     old.commit(wrong)
     assert get("/vm/types") == types
+
+    def refused() -> None:
+        raise DesiredStateError([Problem("wrong.yaml", 1, 1, "", "nonsense")])
+
+    never_right = replace(old.services, desired=SimpleNamespace(read=refused))
     fresh = falcon.testing.TestClient(
-        create_app(old.services), headers={"Authorization": f"Bearer {old.token(Grant(Role.VIEWER))}"}
+        create_app(never_right), headers={"Authorization": f"Bearer {old.token(Grant(Role.OPERATOR))}"}
     )
     assert fresh.simulate_get("/vm/types").json == 0
-    assert get("/vm/create", name="web", instance_type=3, image_id=100) == {"vmid": 0}
+    made = {"name": "web", "instance_type": "3", "image_id": "100"}
+    assert fresh.simulate_get("/vm/create", params=made).json == {"vmid": 0}
     assert "/vm/types" in caplog.text
 
 
@@ -441,59 +400,3 @@ def test_no_name_of_an_object_is_a_tag_in_the_script(old):
     answer = old.admin.simulate_get("/image/list", params={"jsonp_callback": "f"})
     assert not set("<>&") & set(answer.text)
     assert json.loads(answer.text[6:-1])["images"][0]["name"] == "<script>&"
-
-
-# -- who may ----------------------------------------------------------------------------------------------
-
-
-def test_nobody_and_a_viewer_are_refused_in_the_words_of_the_call(old, get):
-    nobody = old.client().simulate_get("/vm/create?name=web&instance_type=3&image_id=100")
-    assert (nobody.status_code, nobody.json) == (401, {"vmid": 0})
-    assert "Basic" in nobody.headers["www-authenticate"]
-    viewer = old.client(Grant(Role.VIEWER))
-    assert viewer.simulate_get("/vm/types").status_code == 200
-    for call in orchestration.calls(old.services):
-        refused = viewer.simulate_get(call.path).status_code == 403
-        assert refused == (call.role is Role.OPERATOR), call.path
-
-
-def test_a_browser_can_use_http_basic(old):
-    token = base64.b64encode(f"ann:{old.token(Grant(Role.VIEWER), name='ann')}".encode()).decode()
-    answer = old.client(Authorization=f"Basic {token}").simulate_get("/vm/types")
-    assert answer.status_code == 200
-
-
-def test_a_page_of_another_site_can_neither_act_nor_read(old):
-    token = base64.b64encode(f"ann:{old.token(Grant(Role.ADMIN), name='ann')}".encode()).decode()
-    headers = {"Authorization": f"Basic {token}", "Sec-Fetch-Site": "cross-site"}
-    client = old.client(**headers)
-    assert client.simulate_get("/vm/destroy?vmid=1").status_code == 403
-    assert client.simulate_get("/vm/types?jsonp_callback=f").status_code == 403
-
-
-def test_a_caller_sees_and_changes_only_what_is_theirs(old, ticks, get):
-    mine, other = make(get, "mine-1"), make(get, "other")
-    client = old.client(Grant(Role.OPERATOR, kinds=("VirtualMachine",), names=("mine-*",)))
-    ask = client.simulate_get
-    assert ask(f"/vm/query?vmid={other}").json["vmid"] == 0
-    assert ask(f"/vm/query?vmid={mine}").json["name"] == "mine-1"
-    assert ask(f"/vm/destroy?vmid={other}").json == {"status": 0}
-    assert ask("/vm/create?name=theirs&instance_type=3&image_id=100").json == {"vmid": 0}
-    assert ask("/vm/types").json == {"types": []}
-    assert ask("/pm/list").json == {"pmids": []}
-    assert ask(f"/vm/destroy?vmid={mine}").json == {"status": 1}
-
-
-def test_what_was_done_is_in_the_audit_record(old, ticks, get):
-    make(get)
-    (record,) = [one for one in old.store.audit() if one.path.startswith("/vm/create")]
-    assert (record.who, record.action, record.status) == ("ann", "olderVmCreate", 200)
-
-
-def test_the_document_has_every_call_with_its_true_answers(old):
-    paths = old.client().simulate_get("/openapi.json").json["paths"]
-    for call in orchestration.calls(old.services):
-        described = paths[call.path]["get"]
-        assert set(described["responses"]) == {"200", "400", "401", "403", "429"}
-        names = {one["name"] for one in described["parameters"]}
-        assert names == {*call.query, "jsonp_callback"}

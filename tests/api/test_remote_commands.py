@@ -22,6 +22,7 @@ from api.app import create_app
 from api.auth import tokens
 from api.auth.gate import Gate
 from api.resources.commands import FLEET, MACHINE
+from reconciler.calls import Calls
 from reconciler.cli.app import App
 from reconciler.cli.main import cli
 from reconciler.cli.remote_change import RemoteDraft
@@ -239,6 +240,18 @@ def test_a_domain_is_adopted_only_once_its_manifest_is_there(both: Both) -> None
         assert len(pusher.plans) == 2
 
 
+def test_deletions_are_allowed_for_the_plan_that_was_shown(both: Both) -> None:
+    remote = App(server=Server(both.url)).remote
+    assert remote is not None
+    calls = Calls(both.app.store)
+    remote.client.apply(allow_deletions="abc")
+    assert calls.begin() == {"abc"}
+    calls.end("done", ok=True)
+    remote.client.apply()
+    assert calls.begin() == frozenset()
+    calls.end("done", ok=True)
+
+
 @pytest.mark.parametrize(
     "words", ["run", "api", "console web-1", "doctor", "render --dir x", "import virsh kvm1"]
 )
@@ -253,7 +266,6 @@ def test_a_server_and_a_source_contradict_each_other(both: Both) -> None:
     assert (said.exit, "leave --source out" in said.err) == (64, True)
     assert both.there("adopt", "kvm1/stray", "--out", "x.yaml").exit == 64
     assert both.there("stop", "web-1", "--author", "A <a@b>", "--yes", "--no-apply").exit == 64
-    assert both.there("apply", "--allow-deletions", "--yes").exit == 64
     assert both.there("apply", "some.plan").exit == 64
 
 

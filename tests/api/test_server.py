@@ -27,6 +27,7 @@ from reconciler.model.access import Caller, Grant, Role
 from reconciler.model.api_config import ApiConfig
 from reconciler.model.desired import DesiredState
 from reconciler.model.status import Event
+from reconciler.store.base import Tick
 from reconciler.store.sql import SqlStore
 
 
@@ -40,7 +41,7 @@ class Known:
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     store = SqlStore(tmp_path / "state")
-    desired = SimpleNamespace(read=lambda: DesiredState("1", machines={}))
+    desired = SimpleNamespace(read=lambda: DesiredState("1", machines={}), read_newest=lambda: None)
     made = Services(ApiConfig(), "test", store, desired, SimpleNamespace(), authenticator=Known())
     yield made
     made.threads.shutdown()
@@ -227,13 +228,26 @@ def test_ready_says_what_is_missing_and_no_more(services: Services) -> None:
     with live(services) as address:
         status, body = ask(address, "/readyz")
         found = {check["name"]: check["ok"] for check in json.loads(body)["checks"]}
-        assert (status, found) == (200, {"store": True, "desired-state": True, "daemon": False})
+        assert (status, found) == (
+            200,
+            {"store": True, "desired-state": True, "daemon": False, "last-tick": True},
+        )
         with services.store.hold("reconciler run"):
             assert json.loads(ask(address, "/readyz")[1])["checks"][2]["ok"]
-        services.desired.read = refused  # type: ignore[method-assign]
+        services.desired.read = services.desired.read_newest = refused  # type: ignore[method-assign]
         status, body = ask(address, "/readyz")
         assert (status, json.loads(body)["ready"]) == (503, False)
         assert b"secret" not in body
+
+
+def test_ready_tells_of_a_refused_tick_without_its_names(services: Services) -> None:
+    services.store.put_tick(Tick(1.0, "nothing was done: the plan deletes secret-machine", "", False))
+    with live(services) as address:
+        status, body = ask(address, "/readyz")
+    (check,) = [one for one in json.loads(body)["checks"] if one["name"] == "last-tick"]
+    assert (status, check["ok"], check["needed"]) == (200, False, False)
+    assert "TickRefused" in check["message"]
+    assert b"secret" not in body
 
 
 def test_metrics_count_operations_and_name_no_object(services: Services) -> None:

@@ -92,6 +92,20 @@ def test_a_wish_does_nothing_to_what_is_desired(farm: Farm) -> None:
     assert machines(farm) == {"web"}
 
 
+def test_a_wish_that_is_undone_in_git_does_not_count_for_later(farm: Farm) -> None:
+    declare(farm, "web", "db")
+    farm.store.ask_deletion("web", farm.store.records()["web"].uid, "ann", farm.clock())
+    farm.settle()
+    assert set(farm.store.deletions()) == {"web"}  # its commit may be under way
+    farm.late += 601
+    farm.tick()
+    assert farm.store.deletions() == {}
+    remove(farm, "web", "db")
+    with pytest.raises(LimitError):
+        farm.tick()
+    assert machines(farm) == {"web", "db"}
+
+
 def test_the_number_of_a_machine_ends_with_it_also_where_git_deletes_and_makes_it(farm: Farm) -> None:
     declare(farm, "web", "db")
     first = farm.store.allot_ids("VirtualMachine", {"web": 0, "db": 0}, seen=True)

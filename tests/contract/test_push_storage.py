@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import libvirt
 import pytest
-from push_world import OWNER, UID, action, carry_out, config, defined, mark_of, node
+from push_world import OWNER, UID, Executor, action, carry_out, config, defined, document, mark_of, node
 
 from reconciler.model.domain import DiskConfig
 from reconciler.model.host import Pool
@@ -26,6 +26,7 @@ from reconciler.model.operations import (
     ReleaseVolume,
     ResizeVolume,
     SetPoolAutostart,
+    SnapshotVolume,
     Start,
     StartPool,
     UndefinePool,
@@ -271,6 +272,34 @@ def test_what_somebodys_overlay_lies_over_is_not_discarded(conn: libvirt.virConn
     assert VOLUME in volumes(conn)
     overlay.delete(0)
     twice(conn, tmp_path, DiscardVolume("default", VOLUME))
+
+
+def test_what_somebodys_overlay_lies_over_does_not_go_back(conn: libvirt.virConnect, tmp_path: Path) -> None:
+    carry_out(conn, tmp_path, action(CreateVolume("default", VOLUME, "qcow2", 1 << 20), uid=VOLUME_UID))
+    pool = conn.storagePoolLookupByName("default")
+    below = f"<backingStore><path>/pool/{VOLUME}</path><format type='qcow2'/></backingStore>"
+    overlay = pool.createXML(
+        f"<volume><name>data.snap1</name><capacity>1048576</capacity>{below}</volume>", 0
+    )
+    asked: list[str] = []
+
+    class Files:
+        def snapshot(self, _path: str, act: str, _name: str) -> str:
+            asked.append(act)
+            return act
+
+    def outcome(act: Literal["take", "restore", "delete"]) -> str:
+        work = document(action(SnapshotVolume("default", VOLUME, "then", act), uid=VOLUME_UID))
+        executor = Executor(work, tmp_path)
+        executor._carrier = Files()  # type: ignore[assignment]
+        [result] = executor.carry_out(conn)
+        return result.reason or result.outcome
+
+    assert outcome("restore") == "DiskInUse"
+    assert (outcome("take"), outcome("delete")) == ("changed", "changed")
+    overlay.delete(0)
+    assert outcome("restore") == "changed"
+    assert asked == ["take", "delete", "restore"]
 
 
 def test_what_a_machine_claims_does_not_grow_under_it(conn: libvirt.virConnect, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "planner"))
@@ -84,6 +84,17 @@ def promise(world: World, plan: Plan) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(fates)
+@example(  # an interface takes the address that another one of the same machine leaves
+    [
+        ({"a": [], "b": []}, "", None),
+        ({"b": [{"network": "tenants", "address": "auto"}]}, "", 2),
+        (
+            {"b": [{"network": "tenants", "address": "10.9.0.3"}, {"network": "tenants", "address": "auto"}]},
+            "",
+            None,
+        ),
+    ]
+)
 def test_no_two_machines_have_one_address(told: list[tuple[Any, str, int | None]]) -> None:
     world = World()
     for name in HOSTS:

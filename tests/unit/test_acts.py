@@ -44,7 +44,9 @@ def _look(**survey: Any) -> Look:
             survey=SimpleNamespace(**found),
             desired=SimpleNamespace(machines={"web": manifest}),
             hosts={"h1": None},
-            plan=SimpleNamespace(revision="abc"),
+            plan=SimpleNamespace(revision="abc", blocked=()),
+            records={"web": SimpleNamespace(host="h1")},
+            fleet={"h1": SimpleNamespace(known=False)},
         ),
     )
 

@@ -126,6 +126,8 @@ def snapshot(session: Session, step: Step, carrier: Carrier | None) -> str | Non
     user = user_of(session, volume, running=True)
     if user is not None:
         raise StepError("DiskInUse", f"{name} is left alone: it is open in the running domain {user!r}")
+    if act == "restore":
+        _require_nothing_over(session, volume)
     session.about_to(f"{act} the snapshot {step['name']} of {name}")
     return carrier.snapshot(str(volume.path()), act, step["name"])
 

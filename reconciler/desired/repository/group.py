@@ -81,10 +81,19 @@ class Doubt:
         wrong = check(made.manifest, self.catalog) if made.manifest is not None else []
         if wrong:
             raise DesiredStateError([body_problem(key, each) for each in wrong])
+        if made.after is None or made.before is None:
+            self.require_known(key)
+
+    def require_known(self, key: str) -> None:
+        """Refuse an object that may stand in a file that cannot be read.
+
+        Raises:
+            ConflictError: It may.
+        """
         kind, _, name = key.partition("/")
         for file, text in self.files if kind in KINDS else ():
             named = re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text)
-            if named and (made.after is None or made.before is None):
+            if named:
                 raise ConflictError(
                     f"{file} cannot be read, and may have to do with {kind} {name}",
                     hint=f"mend {file} in git first",

@@ -145,6 +145,15 @@ class Bench:
             step = Step(file, text, new, wish.message, wish.author)
         return Made(wish, step, file, before, after, None if after is None else to_plain(after))
 
+    def standing(self, key: str) -> Data | None:
+        """What an object says now, right or wrong; None if there is none.
+
+        Raises:
+            ConflictError: It cannot be read.
+        """
+        file = self.file_of(key)
+        return self._data(key, file, self._overlay.text(file) if file is not None else None)
+
     def take(self, made: Made) -> None:
         """Put a wish that was made on top, for those that come after it."""
         if made.step is not None:

@@ -168,7 +168,7 @@ class _Turn:
     def _retiring(self, member: Member, seen: Seen) -> None:
         pool = self.wish.pool
         disks = seen.trace is Trace.DISKS
-        if disks and member.template:
+        if disks and member.template and member.vm not in self.wish.declared:
             self.clear.append(member.vm)
         if member.vm in self.wish.declared or (disks and self._for(member) > self._disks_go_within(member)):
             self.free.append(member.vm)

@@ -44,11 +44,8 @@ def pool_conditions(
     found, size = counts(members), pool.spec.size
     ready, lent = found[MemberState.AVAILABLE], found[MemberState.LEASED]
     broken = [member for member in members if member.state is MemberState.ERROR]
-    status, reason, message = (
-        ConditionStatus.FALSE,
-        "Filling",
-        f"fewer than {size.warm} machines are ready yet",
-    )
+    status, reason = ConditionStatus.FALSE, "Filling"
+    message = f"fewer than {size.warm} machines are ready yet{_on_their_way(found)}"
     if ready >= size.warm:
         status, reason, message = ConditionStatus.TRUE, "Warm", "as many machines are ready as shall be"
     elif lent + ready >= size.max:
@@ -63,6 +60,13 @@ def pool_conditions(
         reason = "SlotsTaken"
         message = f"{taken} cannot be made: a domain or disks of that name are there (`reconciler get disks`)"
     return (Condition(str(ConditionType.READY), status, reason, message, now),)
+
+
+def _on_their_way(found: Mapping[MemberState, int]) -> str:
+    """How many are made or cleaned now, in brackets; empty for none."""
+    states = (MemberState.CREATING, MemberState.CLEANING, MemberState.RETIRING)
+    told = ", ".join(f"{found[state]} {state}" for state in states if found[state])
+    return f" ({told})" if told else ""
 
 
 def _taken(

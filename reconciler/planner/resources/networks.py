@@ -6,7 +6,7 @@ would cut off the machines on it: it waits until there are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -216,6 +216,10 @@ class _Case:
         wanted = self._hosts()
         sides = [_hosts(side) for side in (present.config, present.live) if side is not None]
         released = [self._release(steps, mac, sides, after) for mac in _surplus(sides, wanted, self.expected)]
+        # Two that trade addresses would wait for each other: who holds what another gets lets go first.
+        for mac, entry in _in_the_way(sides, wanted):
+            release = ReleaseAddress(self.name, self.uuid, mac, entry.address)
+            released.append(steps.add(release, f"{entry.address} goes to another", after=after, detail=mac))
         ready = [*after, *released]
         changed: dict[str, str] = {}
         # libvirt takes a name once: an entry that loses it goes before the one that gets it.
@@ -295,6 +299,20 @@ def _surplus(
     """MACs of reservations that nobody wants, but for those of machines that are being made."""
     present = {mac for side in sides for mac in side}
     return sorted(present - wanted.keys() - expected.coming)
+
+
+def _in_the_way(
+    sides: Sequence[Mapping[str, Reservation]], wanted: Mapping[str, Reservation]
+) -> Iterator[tuple[str, Reservation]]:
+    """MACs that get another address, with the entry whose address, or name, is another MAC's to be."""
+    addresses = {entry.address: mac for mac, entry in wanted.items()}
+    names = {entry.name: mac for mac, entry in wanted.items() if entry.name}
+    for mac in sorted(wanted):
+        for entry in {side[mac] for side in sides if mac in side}:
+            traded = wanted[mac].name and names.get(entry.name, mac) != mac
+            if addresses.get(entry.address, mac) != mac or traded:
+                yield mac, entry
+                break
 
 
 def _named(sides: Iterable[Mapping[str, Reservation]], name: str) -> set[str]:

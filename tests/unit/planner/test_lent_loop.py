@@ -102,6 +102,20 @@ def test_revert_gives_the_same_machine_clean_disks(farm: Farm) -> None:
     assert kinds == ["stop", "delete-volume", "undefine", "create-volume", "define", "start"]
 
 
+def test_while_machines_are_cleaned_they_are_not_called_lent(farm: Farm) -> None:
+    farm.warm(way="Revert", max=2)
+    leases = [farm.take("farm-1"), farm.take("farm-2")]
+    farm.settle()
+    assert farm.store.conditions(Subject.VM)["VirtualMachinePool/farm"][0].reason == "AllLent"
+    told = []
+    farm.before_push = lambda _: told.extend(farm.store.conditions(Subject.VM)["VirtualMachinePool/farm"])
+    for lease in leases:
+        farm.give_back(lease)
+    farm.settle()
+    assert (told[0].reason, str(told[0].status)) == ("Filling", "False")
+    assert told[0].message == "fewer than 2 machines are ready yet (2 cleaning)"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("done", range(7))
 def test_a_revert_that_was_cut_short_is_repeated(farm: Farm, done: int) -> None:

@@ -10,6 +10,11 @@ from support.farm import Farm, KilledError
 
 from reconciler.bookkeeping import UNKNOWN_HOLDER
 from reconciler.errors import LimitError
+from reconciler.model.pool import Member, MemberState
+from reconciler.model.request import Act, Request, RequestState
+from reconciler.planner.lent.slots import made_from, template_of
+from reconciler.requests import Desk
+from reconciler.store.base_leases import Checkout
 
 TYPE = """\
 apiVersion: reconciler/v1
@@ -163,3 +168,114 @@ def test_a_declared_machine_is_never_a_pools(farm: Farm) -> None:
     farm.give_back(lease)
     farm.settle()
     assert "farm-3" not in farm.states()
+
+
+VM = """\
+apiVersion: reconciler/v1
+kind: VirtualMachine
+metadata: {{name: {name}}}
+spec: {{cpus: 1, memory: 64Mi, console: none, rootDisk: {{size: 1Mi}}, stopTimeout: 0s, runStrategy: Halted}}
+"""
+
+
+def give_slot_away(farm: Farm, slot: int) -> None:
+    """As ``/createVM/`` does, which sees no host."""
+    desired = farm.engine.rooms.source.read()
+    pool = desired.machine_pools["farm"]
+    fresh = made_from(template_of(desired, pool), pool, slot)
+    now = farm.store.lease_time()
+    assert farm.store.add_members([Member("farm", slot, MemberState.CREATING, now, template=fresh)])
+
+
+def lender(farm: Farm, vm: str) -> str | None:
+    lease = farm.store.lease_of(vm)
+    return lease.holder if lease is not None else None
+
+
+@pytest.mark.parametrize("seen_late", [False, True])
+def test_a_slot_that_is_given_away_over_a_lost_store_lends_nothing_twice(farm: Farm, seen_late: bool) -> None:
+    farm.warm(max=3, warm=1)
+    farm.take("farm-1")
+    farm.settle()
+    before, host = farm.uid("farm-1"), farm.store.records()["farm-1"].host
+    farm.lose_store()
+    if seen_late:
+        farm.silence(host)
+        farm.tick()
+    give_slot_away(farm, 1)
+    farm.tick()
+    if seen_late:
+        farm.late += 120  # what cannot be made is in error by now
+        farm.tick()
+        farm.silence()
+    farm.settle()
+    assert (farm.uid("farm-1"), farm.states()["farm-1"], lender(farm, "farm-1")) == (
+        before,
+        "leased",
+        UNKNOWN_HOLDER,
+    )
+    farm.late += 86401
+    farm.settle()
+    assert before not in {one.UUIDString() for one in farm.domains().values()}
+
+
+def test_a_slot_never_gets_disks_that_somebody_kept(farm: Farm) -> None:
+    farm.write("web.yaml", VM.format(name="web"))
+    farm.write("one.yaml", VM.format(name="farm-1"))
+    farm.settle()
+    farm.write("one.yaml", None)
+    farm.settle()
+    kept = {volume for volume in farm.volumes() if volume.startswith("farm-1.")}
+    assert kept
+    farm.lose_store()
+    farm.declare(max=2, warm=0)
+    give_slot_away(farm, 1)
+    for _ in range(4):
+        farm.tick()
+        farm.late += 400
+    farm.settle()
+    assert "farm-1" not in farm.domains()
+    assert kept <= set(farm.volumes())
+    assert farm.states() == {}
+
+
+def test_what_a_pool_left_unfinished_and_a_person_declares_keeps_its_disks(farm: Farm) -> None:
+    farm.write("web.yaml", VM.format(name="web"))
+    farm.warm(max=1, warm=1)
+    farm.store.step_member("farm-1", [MemberState.AVAILABLE], MemberState.RETIRING, farm.store.lease_time())
+    host = farm.store.records()["farm-1"].host
+    domain = farm.domains()["farm-1"]
+    domain.destroy()
+    domain.undefine()
+    farm.observer.refresh({host})
+    farm.write("farm.yaml", None)
+    farm.write("one.yaml", VM.format(name="farm-1"))
+    disks = {volume for volume in farm.volumes() if volume.startswith("farm-1.")}
+    assert disks
+    farm.settle()
+    assert disks <= set(farm.volumes())
+    assert set(farm.domains()) == {"farm-1", "web"}
+    assert farm.states() == {}
+
+
+def test_what_was_asked_by_the_last_holder_is_not_done_to_the_next(farm: Farm) -> None:
+    farm.warm(max=1, warm=1, way="Keep")
+    lease = farm.take("farm-1")
+    desk = Desk(farm.engine, farm.clock)
+    asked = Request(Act.STOP, "farm-1", uid=farm.uid("farm-1"))
+    number = farm.store.add_request(asked, "ann", farm.clock())
+    farm.late += 5
+    farm.give_back(lease)
+    farm.settle()
+    wish = Checkout("farm", "bob", "test", 3600, 7200)
+    assert farm.store.checkout_vm("farm-1", wish, farm.store.lease_time())
+    desk.serve(lambda: False)
+    record = farm.store.request(number)
+    assert record is not None
+    assert (record.state, record.code) == (RequestState.FAILED, 6)
+    assert "lent to somebody else" in record.message
+    assert farm.domains()["farm-1"].isActive()
+    farm.late += 5
+    number = farm.store.add_request(asked, "bob", farm.clock())
+    desk.serve(lambda: False)
+    assert not farm.domains()["farm-1"].isActive()

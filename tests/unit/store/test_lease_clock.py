@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -54,6 +55,18 @@ def opened(folder: Path, machine: Machine) -> SqlStore:
     store = SqlStore(folder)
     store.clocks = machine
     return store
+
+
+def test_what_is_rolled_back_is_no_time(tmp_path: Path) -> None:
+    machine = Machine()
+    first, second = opened(tmp_path / "s", machine), opened(tmp_path / "s", machine)
+    with contextlib.suppress(ZeroDivisionError), first.transaction():
+        first.lease_time()
+        raise ZeroDivisionError
+    machine.set_clock(2 * HOUR)
+    assert second.lease_time() == first.lease_time()
+    first.close()
+    second.close()
 
 
 def test_it_begins_with_the_wall_clock(store: SqlStore) -> None:

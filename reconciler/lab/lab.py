@@ -241,8 +241,14 @@ class Lab:
         self._progress(f"lab: {len(hosts)} hosts on {network.bridge_name(self.tag)} in {self.directory}")
         asleep = [host for host in hosts if not host.is_running]
         _in_parallel(LabHost.boot, asleep)
+        booted = {host.name for host in asleep}
+
+        def bring(host: LabHost) -> HostStatus:
+            # Whoever helps a host that still boots starts its daemons twice, and its init gives up.
+            return host.wait_for_libvirt() if host.name in booted else host.ensure_up()
+
         for group in (hosts[:1], hosts[1:]):
-            for status in _in_parallel(LabHost.ensure_up, group):
+            for status in _in_parallel(bring, group):
                 self._progress(f"{status.name}: {status.state} at {status.address}, libvirt {status.libvirt}")
 
     def _claim_network(self) -> tuple[str, network.Network]:
